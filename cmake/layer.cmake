@@ -1,0 +1,35 @@
+# pronto_layer(NAME SOURCES ... [MAY_USE layers...] [LINK libraries...] [TESTS files...])
+#
+# The only way to add a library. A layer has its own include root, so a header of a layer that is
+# not on its MAY_USE line is not found. Headers must compile alone (the header set is verified).
+# LINK names libraries that only the sources see; PUBLIC_LINK those that the headers need.
+# TESTS become the executable NAME_test, each file listed here.
+function(pronto_layer name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;MAY_USE;LINK;PUBLIC_LINK;TESTS;TEST_LINK")
+  set(target pronto_${name})
+  set(dir "${CMAKE_CURRENT_SOURCE_DIR}")
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS "${dir}/include/*.hpp")
+  if(arg_SOURCES)
+    add_library(${target} STATIC ${arg_SOURCES})
+    target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS "${dir}/include" FILES ${headers})
+    set(scope PUBLIC)
+    target_link_libraries(${target} PRIVATE pronto_flags ${arg_LINK})
+    target_include_directories(${target} PRIVATE "${dir}/src")
+  else()
+    message(FATAL_ERROR "${name}: a layer has sources")
+  endif()
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON
+                        INTERFACE_HEADER_SETS_TO_VERIFY HEADERS)
+  foreach(layer IN LISTS arg_MAY_USE)
+    target_link_libraries(${target} ${scope} pronto_${layer})
+  endforeach()
+  target_link_libraries(${target} ${scope} ${arg_PUBLIC_LINK})
+  add_library(pronto::${name} ALIAS ${target})
+
+  if(PRONTO_TESTS AND arg_TESTS)
+    add_executable(${name}_test ${arg_TESTS})
+    target_include_directories(${name}_test PRIVATE "${dir}/src" "${dir}/test")
+    target_link_libraries(${name}_test PRIVATE ${target} pronto_flags ${arg_TEST_LINK} GTest::gmock GTest::gtest_main)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  endif()
+endfunction()
