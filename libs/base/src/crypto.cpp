@@ -27,16 +27,15 @@ Digest hmac_sha256(BytesView key, BytesView message) {
 Digest sha256(BytesView message) {
   Digest digest;
   unsigned size = 0;
-  const int made = EVP_Digest(message.data(), message.size(),
-                              reinterpret_cast<unsigned char*>(digest.data()), &size, EVP_sha256(),
-                              nullptr);
+  const int made =
+      EVP_Digest(message.data(), message.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                 &size, EVP_sha256(), nullptr);
   PRONTO_ASSERT(made == 1 && size == digest.size());
   return digest;
 }
 
 bool equal_in_constant_time(BytesView left, BytesView right) noexcept {
-  return left.size() == right.size() &&
-         CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
+  return left.size() == right.size() && CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
 std::string to_base64(BytesView bytes) {
@@ -56,9 +55,8 @@ std::optional<Bytes> from_base64(std::string_view text) {
     if (!known) return std::nullopt;
   }
   Bytes bytes(text.size() / 4 * 3);
-  if (!text.empty() &&
-      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), raw(as_bytes(text)),
-                      static_cast<int>(text.size())) < 0) {
+  if (!text.empty() && EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                       raw(as_bytes(text)), static_cast<int>(text.size())) < 0) {
     return std::nullopt;
   }
   bytes.resize(bytes.size() - padding);

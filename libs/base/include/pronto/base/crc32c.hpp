@@ -6,7 +6,8 @@
 
 namespace pronto {
 
-/// CRC32C (Castagnoli) of `bytes`, going on from `seed` (the checksum of what came before, 0 at first).
+/// CRC32C (Castagnoli) of `bytes`, going on from `seed` (the checksum of what came before, 0 at
+/// first).
 ///
 /// Uses SSE 4.2 where the processor has it. Runs on: any thread.
 /// Source: RFC 3720 appendix B.4 (polynomial and test vectors).

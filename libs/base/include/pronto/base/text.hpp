@@ -30,7 +30,8 @@ std::string percent_encode(std::string_view text);
 /// Text that is safe inside HTML text and quoted attributes.
 std::string html_escape(std::string_view text);
 
-/// The candidate nearest to `text` by edit distance, or nothing when none is within a third of its length.
+/// The candidate nearest to `text` by edit distance, or nothing when none is within a third of its
+/// length.
 std::optional<std::string> nearest_name(std::string_view text,
                                         const std::vector<std::string>& candidates);
 
