@@ -1,0 +1,59 @@
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "pronto/base/bytes.hpp"
+#include "pronto/wire/table.hpp"
+#include "pronto/wire/types.hpp"
+
+namespace pronto::wire {
+
+/// Appends AMQP's types to bytes that somebody else owns. The mirror of `Reader`.
+///
+/// Takes: bytes that outlive the writer. Runs on: any thread.
+/// Source: AMQP 0-9-1 section 4.2.5.
+class Writer {
+ public:
+  explicit Writer(Bytes& out) noexcept : out_{out} {}
+
+  template <std::integral Number>
+    requires(!std::same_as<Number, bool>)
+  void write(Number number) {
+    auto raw = static_cast<std::make_unsigned_t<Number>>(number);
+    if constexpr (sizeof raw > 1) raw = std::byteswap(raw);
+    append_raw(&raw, sizeof raw);
+  }
+  /// Neighbouring flags go into one octet.
+  void write(Bit bit);
+  void write(float number) { write(std::bit_cast<std::uint32_t>(number)); }
+  void write(double number) { write(std::bit_cast<std::uint64_t>(number)); }
+  void write(Timestamp time) { write(time.seconds); }
+  void write(const ShortString& text) { write_short(text.view()); }
+  void write(const LongString& text) { write_long(as_bytes(text)); }
+  /// Takes: a table nested at most `table_depth_max` deep with at most `table_element_count_max`
+  /// values. Errors: more is a bug of the caller and ends the process; see `fits_the_wire`.
+  void write(const Table& table);
+
+  void write_short(std::string_view text);
+  void write_long(BytesView bytes);
+
+ private:
+  void append_raw(const void* bytes, std::size_t size) {
+    bits_used_ = 0;
+    const auto* from = static_cast<const std::byte*>(bytes);
+    out_.insert(out_.end(), from, from + size);
+  }
+
+  Bytes& out_;
+  std::uint8_t bits_used_ = 0;
+};
+
+/// Whether `table` may be written: depth and number of values are within the limits that every
+/// reader of ours applies. To be asked of tables that users made. Runs on: any thread.
+bool fits_the_wire(const Table& table) noexcept;
+
+}  // namespace pronto::wire
