@@ -1,0 +1,6 @@
+#include "checks.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  pronto::wire::fuzz::check_table(std::as_bytes(std::span{data, size}));
+  return 0;
+}
