@@ -59,9 +59,9 @@ export function merge(known: Order | undefined, came: Order): Order {
 export const summary = (order: Order) =>
   order.items.map((item) => `${item.quantity} × ${item.pizza}, ${item.size}`).join('; ');
 
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const exact = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+const time = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
+const exact = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', second: '2-digit' });
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit' });
 
 export const clockTime = (at: string | number) => time.format(new Date(at));
 export const exactTime = (at: string | number) => exact.format(new Date(at));
