@@ -16,6 +16,7 @@ after(async () => {
 
 async function operator(work, { log_in = true, ...options } = {}) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
+  context.setDefaultTimeout(15_000);
   try {
     const page = await context.newPage();
     await page.goto(`${pizzeria.url}/operator`);

@@ -79,7 +79,7 @@ export function estimate(order: Order, now: number): string {
   const near = Date.parse(order.estimated_ready_at) - now;
   const far = Date.parse(order.estimated_ready_latest ?? order.estimated_ready_at) - now;
   if (far <= 0) return late.trim();
-  const by = far > 90_000 ? `, about ${clockTime(now + far)}` : '';
+  const by = far > 90_000 ? `, by ${clockTime(now + far)}` : '';
   if (near <= 0) return `Ready any moment, at the latest in ${amount(far)}`;
   if (amount(near) === amount(far)) return `Ready in about ${amount(far)}${by}`;
   const unit = far <= 90_000 ? seconds : minutes;
