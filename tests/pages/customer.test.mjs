@@ -221,7 +221,7 @@ describe('watching', together, () => {
       const id = await order(page, pizzeria.url);
       await reaches(page, 'prep');
       await context.setOffline(true);
-      await eventually('offline is shown', async () => /Offline, as of/.test(await page.textContent('[data-field="link"]')));
+      await eventually('offline is shown', async () => /Offline, last update .+ ago/.test(await page.textContent('[data-field="link"]')));
       const seen = await steps(page);
       const cookie = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
       await eventually('ready without the page', async () => {
@@ -284,7 +284,7 @@ describe('a server that restarts', () => {
       await order(page, pizzeria.url);
       await reaches(page, 'prep');
       await pizzeria.stop();
-      await eventually('reconnecting is shown', async () => /Reconnecting, as of/.test(await page.textContent('[data-field="link"]')));
+      await eventually('reconnecting is shown', async () => /Reconnecting, last update .+ ago/.test(await page.textContent('[data-field="link"]')));
       await startAgain(pizzeria);
       await reaches(page, 'ready');
       assert.deepEqual(await steps(page), whole_journey);
@@ -299,7 +299,7 @@ describe('a server that restarts', () => {
       const before = await steps(page);
       await page.reload();
       assert.deepEqual((await steps(page)).slice(0, before.length), before);
-      await eventually('reconnecting is shown', async () => /Reconnecting, as of/.test(await page.textContent('[data-field="link"]')));
+      await eventually('reconnecting is shown', async () => /Reconnecting, last update .+ ago/.test(await page.textContent('[data-field="link"]')));
       await startAgain(pizzeria);
       await reaches(page, 'ready');
       assert.deepEqual(await steps(page), whole_journey);

@@ -106,7 +106,7 @@ function tick(): void {
       : link === 'paused'
         ? `Paused, ${last}`
         : link === 'lost'
-          ? `${navigator.onLine ? 'Reconnecting' : 'Offline'}, as of ${words.exactTime(shown.at)}, ${last}`
+          ? `${navigator.onLine ? 'Reconnecting' : 'Offline'}, ${last}, ${words.clockTime(shown.at)}`
           : 'Connecting';
   put(field('link'), text);
   if (text && link !== 'paused' && now - shown.at > 45_000 && now - asked_at > 10_000) {
