@@ -350,6 +350,8 @@ const feed = new Feed({
   },
   onLink(now, at) {
     if (link === 'paused') return;
+    if (now === 'lost' && link === 'live') announce('The connection is lost. Trying again.');
+    if (now === 'live' && link === 'lost') announce('Connected again.');
     link = now;
     if (shown) shown.at = Math.max(shown.at, at);
     tick();
