@@ -22,6 +22,7 @@ const plain_icon = icon?.href ?? '';
 
 let shown: { order: Order; at: number; first: number } | undefined;
 let link: Link | 'paused' = 'connecting';
+let was_lost = false;
 let asked_at = 0;
 
 function announce(text: string): void {
@@ -351,7 +352,8 @@ const feed = new Feed({
   onLink(now, at) {
     if (link === 'paused') return;
     if (now === 'lost' && link === 'live') announce('The connection is lost. Trying again.');
-    if (now === 'live' && link === 'lost') announce('Connected again.');
+    if (now === 'live' && was_lost) announce('Connected again.');
+    was_lost = now === 'lost' || (was_lost && now !== 'live');
     link = now;
     if (shown) shown.at = Math.max(shown.at, at);
     tick();
