@@ -82,6 +82,9 @@ class Bus {
     std::vector<milliseconds> retry_delays{seconds{1}, seconds{5}, seconds{30}, seconds{120},
                                            seconds{600}};
     int attempts_max = 6;
+    /// A message that was delivered so often and never answered kills those who take it; it becomes
+    /// a dead letter. Only where the broker counts (quorum queues).
+    int deliveries_max = 200;
     /// How long the inbox knows a message; longer than any message may wait in a queue twice.
     std::chrono::hours inbox_kept{24 * 7};
     std::size_t outbox_batch_max = 500;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -66,8 +67,9 @@ class DeadLetters {
   Task<Result<std::size_t, BusFailure>> discard_all(std::string queue, std::string reason);
 
  private:
-  enum class Verdict { keep, retry, discard };
+  enum class Verdict { keep, retry, discard, stop };
   using Decide = std::function<Verdict(const DeadLetter&)>;
+  Task<Result<void, BusFailure>> move_one(std::string queue, std::string id, Verdict verdict);
   Task<Result<std::size_t, BusFailure>> go_through(std::string queue, Decide decide);
   Task<Result<std::size_t, BusFailure>> go_through_in_turn(std::string queue, Decide decide);
 

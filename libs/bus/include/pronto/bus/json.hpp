@@ -76,7 +76,7 @@ class JsonView {
   const void* value_;
 };
 
-/// A parsed document. At most 1 MiB deep text is no danger: nesting is limited to 32.
+/// A parsed document. Nesting beyond 32 is refused, so a peer cannot grow our stack.
 class JsonDocument {
  public:
   /// Errors: what is wrong with the text, for people.
