@@ -220,7 +220,7 @@ Task<> Link::heartbeat_loop(FrameSink& sink) {
   while (!failure_) {
     co_await sleep_for(half);
     const SteadyTime now = loop_.now();
-    if (now - last_received_ > 2 * SteadyTime::duration{heartbeat_}) {
+    if (now - last_received_ >= 2 * SteadyTime::duration{heartbeat_}) {
       co_return fail(sink, {.kind = Failure::Kind::disconnected,
                             .text = "nothing came from the broker for two heartbeats of " +
                                     std::to_string(heartbeat_.count()) + " s",

@@ -303,6 +303,7 @@ void ChannelCore::settle_for_close(const wire::Fault& fault) {
 }
 
 void ChannelCore::settle_for_disconnect(const Failure& failure) {
+  if (failure.kind == Failure::Kind::closed) return settle_all(failure);
   if (options_.republish) return;
   settle_all({.kind = Failure::Kind::disconnected,
               .text = "the connection went away before the confirm: " + failure.text,
@@ -373,16 +374,16 @@ Task<Result<void, Failure>> ChannelCore::end_transaction(bool is_commit) {
   if (!open) co_return open.error();
   transaction_is_lost_ = false;
   transaction_is_dirty_ = false;
-  transaction_return_.reset();
   const Result<Reply, Failure> reply =
       commits ? co_await call_now(wire::TxCommit{}, wire::TxCommitOk::id, deadline)
               : co_await call_now(wire::TxRollback{}, wire::TxRollbackOk::id, deadline);
+  const std::optional<Failure> returned = std::exchange(transaction_return_, std::nullopt);
   if (!reply) co_return reply.error();
   if (is_commit && is_lost) {
     co_return Failure{.kind = Failure::Kind::disconnected,
                       .text = "the transaction was lost with an earlier connection"};
   }
-  if (is_commit && transaction_return_) co_return *std::exchange(transaction_return_, {});
+  if (is_commit && returned) co_return *returned;
   co_return Result<void, Failure>{};
 }
 
