@@ -1,10 +1,12 @@
 // What the page tests stand on: a pizzeria (the real one when PIZZERIA_BINARY names it, else the fake),
 // Chromium, axe, and waiting for conditions instead of for time.
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import amqplib from 'amqplib';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 import { FakePizzeria } from './fake_server.mjs';
@@ -54,6 +56,28 @@ class RealPizzeria {
     this.amqp = ports.amqp;
     this.url = `http://${ports.http}`;
     this.password ??= await eventually('the operator password in the output', () => /password:?\s+(\S+)/i.exec(this.output)?.[1]);
+  }
+
+  /** Puts a message where the bus puts what it gave up on, as the bus does it. */
+  async addDeadLetter(error) {
+    const connection = await amqplib.connect(`amqp://guest:guest@${this.amqp}`);
+    try {
+      const channel = await connection.createConfirmChannel();
+      const at = new Date().toISOString();
+      const id = randomBytes(9).toString('base64url');
+      const queue = 'order-history';
+      await channel.checkQueue(`${queue}.dead`);
+      channel.sendToQueue(`${queue}.dead`, Buffer.from('not what a handler expects'), {
+        persistent: true, messageId: id, type: 'pizzeria.order-placed.v1',
+        headers: {
+          'cloudEvents:id': id, 'cloudEvents:type': 'pizzeria.order-placed.v1', 'pronto-attempts': 5, 'pronto-error': error,
+          'pronto-handler': 'OrderHistoryService', 'pronto-queue': queue, 'pronto-first-failed-at': at, 'pronto-failed-at': at,
+        },
+      });
+      await channel.waitForConfirms();
+    } finally {
+      await connection.close();
+    }
   }
 
   async stop() {
