@@ -1,0 +1,88 @@
+#include "capacity.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pizzeria {
+
+using pronto::milliseconds;
+using pronto::SteadyTime;
+
+namespace {
+
+constexpr std::size_t ready_count_max = 512;
+constexpr std::size_t ready_count_min = 4;  // fewer say nothing about a rate
+constexpr double spread = 1.3;              // of the estimate: from the rate to this much slower
+
+double to_seconds(SteadyTime::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+milliseconds from_seconds(double value) {
+  return milliseconds{static_cast<std::int64_t>(std::ceil(value * 1000))};
+}
+
+}  // namespace
+
+Capacity::Capacity(std::array<StageCapacity, 3> stages) : stages_{stages} {}
+
+void Capacity::on_in_flight(std::int64_t count, SteadyTime now) {
+  std::int64_t hands = 0;
+  for (const StageCapacity& stage : stages_) hands += stage.workers;
+  if (count <= hands) {
+    busy_since_ = {};
+    ready_.clear();
+  } else if (!is_busy()) {
+    busy_since_ = now;
+  }
+}
+
+void Capacity::on_ready(SteadyTime now) {
+  if (!is_busy()) return;
+  ready_.push_back(now);
+  if (ready_.size() > ready_count_max) ready_.pop_front();
+}
+
+double Capacity::planned_rate() const {
+  double slowest = 1e9;
+  for (const StageCapacity& stage : stages_) {
+    const double duration = std::max(0.001, to_seconds(stage.duration));
+    slowest =
+        std::min(slowest, static_cast<double>(std::max<std::int64_t>(1, stage.workers)) / duration);
+  }
+  return slowest;
+}
+
+milliseconds Capacity::way() const {
+  milliseconds sum{0};
+  for (const StageCapacity& stage : stages_) sum += stage.duration;
+  return sum;
+}
+
+double Capacity::rate(SteadyTime now) const {
+  if (ready_.size() < ready_count_min) return planned_rate();
+  // From the first completion on: what came before it is the way of the first order. The time since
+  // the last one counts, too, so that a kitchen that stands still is seen.
+  const double span = to_seconds(std::max(now, ready_.back()) - ready_.front());
+  return static_cast<double>(ready_.size() - 1) / std::max(span, 0.001);
+}
+
+milliseconds Capacity::drain_time(std::int64_t count, SteadyTime now) const {
+  if (count <= 0) return milliseconds{0};
+  const milliseconds by_rate = from_seconds(static_cast<double>(count) / rate(now));
+  if (is_busy() && ready_.empty()) {
+    // Nothing has come out yet: the first order is still on its way.
+    const auto left = std::chrono::ceil<milliseconds>(way() - (now - busy_since_));
+    return std::max(by_rate, left);
+  }
+  return by_rate;
+}
+
+Capacity::Range Capacity::estimate(std::int64_t ahead, SteadyTime now) const {
+  const milliseconds queued = from_seconds(static_cast<double>(ahead + 1) / rate(now));
+  const milliseconds earliest = std::max(way(), queued);
+  const auto latest = from_seconds(to_seconds(earliest) * spread);
+  return {earliest, latest};
+}
+
+}  // namespace pizzeria

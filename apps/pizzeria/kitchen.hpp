@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "contracts.hpp"
+#include "pronto/base/time.hpp"
+#include "pronto/bus/database.hpp"
+
+namespace pizzeria {
+
+/// The stages of an order, in their order; also the routing keys of their tickets.
+inline constexpr std::array<std::string_view, 3> stages{"prep", "bake", "oven"};
+
+/// The rows of OrderExecutor, which alone decides what an order's status is and numbers it.
+///
+/// Every change is conditional on what the row says, so a ticket or an event that comes twice
+/// changes nothing. Each function is one step inside the caller's transaction. Source: ONE_ORDER.md
+/// steps 5 to 8. Runs on: the loop's thread. Errors: as `Transaction::execute`.
+class Kitchen {
+ public:
+  static std::vector<pronto::Migration> migrations();
+
+  /// What is to be published with the change; nothing for a copy of what was seen before.
+  struct Opened {
+    std::optional<Ticket> ticket;       ///< for the first stage
+    std::optional<OrderStatus> status;  ///< `failed`, for an order that cannot be made
+  };
+  static pronto::Task<Opened> open(pronto::Transaction& tx, OrderPlaced event,
+                                   pronto::WallTime now);
+
+  struct Begun {
+    std::optional<pronto::WallTime> due;  ///< when the stage ends; nothing: drop the ticket
+    std::optional<OrderStatus> status;    ///< the first time only
+  };
+  static pronto::Task<Begun> begin(pronto::Transaction& tx, Ticket ticket, pronto::WallTime now,
+                                   pronto::milliseconds duration);
+
+  struct Finished {
+    std::optional<Ticket> ticket;       ///< for the next stage
+    std::optional<OrderStatus> status;  ///< `ready`, after the last
+  };
+  static pronto::Task<Finished> finish(pronto::Transaction& tx, Ticket ticket,
+                                       pronto::WallTime now);
+
+  struct Decided {
+    CancelOutcome outcome;
+    std::optional<OrderStatus> status;  ///< `cancelled`, the first time
+  };
+  /// An order whose OrderPlaced has not come yet is cancelled all the same: it is never opened.
+  static pronto::Task<Decided> cancel(pronto::Transaction& tx, CancelOrder request,
+                                      pronto::WallTime now);
+
+  /// How many orders are open and neither ready, cancelled nor failed.
+  static pronto::Task<std::int64_t> count_open(pronto::Database& database);
+};
+
+}  // namespace pizzeria

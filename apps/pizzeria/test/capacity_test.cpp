@@ -1,0 +1,58 @@
+#include "capacity.hpp"
+
+#include <gtest/gtest.h>
+
+namespace pizzeria {
+namespace {
+
+using namespace std::chrono_literals;
+using pronto::SteadyTime;
+
+constexpr SteadyTime start{1h};
+
+Capacity kitchen() {
+  return Capacity{{StageCapacity{2, 6000ms}, StageCapacity{2, 8000ms}, StageCapacity{2, 6000ms}}};
+}
+
+TEST(Capacity, AnEmptyKitchenNeedsTheTimeOfItsStages) {
+  const Capacity capacity = kitchen();
+  EXPECT_EQ(capacity.estimate(0, start).earliest, 20s);
+  EXPECT_GT(capacity.estimate(0, start).latest, 20s);
+}
+
+TEST(Capacity, UntilSomethingIsSeenTheSlowestStageSetsTheRate) {
+  EXPECT_DOUBLE_EQ(kitchen().rate(start), 0.25);
+}
+
+TEST(Capacity, OrdersThatTrickleInSayNothingAboutTheRate) {
+  Capacity capacity = kitchen();
+  for (int i = 0; i < 20; ++i) {
+    capacity.on_in_flight(1, start + i * 60s);
+    capacity.on_ready(start + i * 60s + 20s);
+  }
+  EXPECT_DOUBLE_EQ(capacity.rate(start + 1200s), 0.25);
+}
+
+TEST(Capacity, ABusyKitchenIsMeasured) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(1000, start);
+  for (int i = 1; i <= 100; ++i) capacity.on_ready(start + 20s + i * 2s);
+  EXPECT_NEAR(capacity.rate(start + 220s), 0.5, 0.01);
+  EXPECT_NEAR(static_cast<double>(capacity.drain_time(50, start + 220s).count()), 100'000, 2000);
+}
+
+TEST(Capacity, AKitchenThatStandsStillIsSeen) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(1000, start);
+  for (int i = 1; i <= 10; ++i) capacity.on_ready(start + i * 1s);
+  EXPECT_LT(capacity.rate(start + 100s), 0.15);
+}
+
+TEST(Capacity, BeforeTheFirstIsReadyTheWayThroughTheStagesCounts) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(7, start);
+  EXPECT_EQ(capacity.drain_time(1, start + 5s), 15s);
+}
+
+}  // namespace
+}  // namespace pizzeria

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pronto/base/random.hpp"
+#include "pronto/base/time.hpp"
+#include "pronto/broker/effects.hpp"
+#include "pronto/broker/permissions.hpp"
+#include "pronto/broker/types.hpp"
+
+namespace pronto::broker {
+
+/// What the engine may hold. Each limit is answered with RabbitMQ's code for it.
+struct Limits {
+  std::size_t queues_max = 100'000;      ///< of one virtual host
+  std::size_t exchanges_max = 100'000;   ///< of one virtual host
+  std::size_t bindings_max = 2'000'000;  ///< of one virtual host
+  std::size_t consumers_per_channel_max = 10'000;
+  std::size_t transaction_count_max = 100'000;  ///< publishes and answers of one open transaction
+};
+
+/// A queue as operators see it.
+struct QueueView {
+  std::string virtual_host;
+  std::string name;
+  bool is_durable = false;
+  bool is_exclusive = false;
+  bool is_auto_delete = false;
+  std::size_t ready_count = 0;
+  std::size_t unacked_count = 0;
+  std::size_t consumer_count = 0;
+  std::uint64_t body_bytes = 0;
+  std::uint64_t published_total = 0;
+  std::uint64_t delivered_total = 0;
+  std::uint64_t acked_total = 0;
+  wire::Table arguments;
+};
+
+/// The rules: virtual hosts, exchanges, queues, channels, without I/O, clock or thread.
+///
+/// Commands and the time go in; what they cause comes out through `Effects`. One command is one
+/// atomic unit: all its records go to one `append`. Runs on: one thread, the engine's. Source:
+/// BROKER.md, RabbitMQ 3.10.8's replies.
+class Broker {
+ public:
+  Broker(Effects& effects, Random& random, Limits limits = {});
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+  ~Broker();
+
+  // Recovery: each record of the journal in order, then `finish_recovery`, before anything else.
+  /// Errors: `Error::malformed`; `Error::damaged` when it contradicts what came before. The rest
+  /// may go on.
+  Result<void> on_record(RecordType type, BodyPosition position, BytesView payload);
+  void finish_recovery(WallTime now);
+
+  // Connections and channels; the handshake is the session's.
+  bool has_virtual_host(std::string_view name) const;
+  void connection_opened(ConnectionId connection, std::string virtual_host, std::string user);
+  /// Exclusive queues go, deliveries in hand go back, open transactions are forgotten.
+  void connection_closed(ConnectionId connection, WallTime now);
+  void channel_opened(ConnectionId connection, ChannelId channel);
+  void channel_closed(ConnectionId connection, ChannelId channel, WallTime now);
+
+  /// Any method of a channel but those of class connection, channel.open and -close, and
+  /// basic.publish. Faults come out as `close_channel` or `close_connection`.
+  void on_method(ConnectionId connection, ChannelId channel, const wire::Method& method,
+                 WallTime now);
+  /// basic.publish with its content, whose exchange and routing key are the method's.
+  void on_publish(ConnectionId connection, ChannelId channel, const wire::BasicPublish& method,
+                  ContentPtr content, WallTime now);
+
+  /// All units up to `sequence` are on stable storage: their messages may be delivered, publishers
+  /// told.
+  void on_durable(JournalSequence sequence, WallTime now);
+  /// Whether the connection has room for output; without, its consumers are passed over.
+  void on_credit(ConnectionId connection, bool has_room, WallTime now);
+  /// The content that `fetch` asked for; null when it is lost: the message is dropped.
+  void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
+  /// What is due by `now`: message TTLs, queue expiry.
+  void on_time(WallTime now);
+  /// When `on_time` next has something to do.
+  std::optional<WallTime> next_due() const;
+
+  // What operators ask.
+  std::vector<QueueView> queues() const;
+  /// Looks at up to `count_max` messages of a queue from the place `from` on, changing nothing.
+  struct Peeked {
+    std::uint64_t sequence;
+    BodyRef body;
+    bool is_unacked;
+  };
+  std::vector<Peeked> peek(std::string_view virtual_host, std::string_view queue,
+                           std::uint64_t from, std::size_t count_max) const;
+  /// Journal positions of bodies from the oldest that is still needed; nothing when none is.
+  std::optional<BodyPosition> oldest_needed_body() const;
+
+ private:
+  class Inside;
+  std::unique_ptr<Inside> inside_;
+};
+
+}  // namespace pronto::broker

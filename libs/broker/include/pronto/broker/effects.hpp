@@ -1,0 +1,79 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "pronto/broker/records.hpp"
+#include "pronto/broker/types.hpp"
+#include "pronto/wire/methods.hpp"
+#include "pronto/wire/reply_code.hpp"
+
+namespace pronto::broker {
+
+/// What became of a unit: where each body lies, in the unit's order, and when it is durable.
+struct Appended {
+  std::vector<BodyPosition> bodies;
+  JournalSequence sequence{};
+};
+
+/// A message handed to a consumer. Views live until the call returns.
+struct Deliver {
+  ConnectionId connection;
+  ChannelId channel;
+  std::string_view consumer_tag;
+  std::uint64_t delivery_tag;
+  bool redelivered;
+  BodyRef body;
+  std::optional<std::int64_t> delivery_count;  ///< the header x-delivery-count, if it is to be sent
+};
+
+/// The answer to basic.get.
+struct GetOk {
+  ConnectionId connection;
+  ChannelId channel;
+  std::uint64_t delivery_tag;
+  bool redelivered;
+  std::uint32_t message_count;
+  BodyRef body;
+  std::optional<std::int64_t> delivery_count;
+};
+
+/// The outside, as the engine sees it: what comes out of a command. Implementations do not call
+/// back into the engine from within. Runs on: the engine's thread, inside the command.
+class Effects {
+ public:
+  Effects() = default;
+  Effects(const Effects&) = delete;
+  Effects& operator=(const Effects&) = delete;
+  virtual ~Effects() = default;
+
+  virtual void send(ConnectionId connection, ChannelId channel, const wire::Method& method) = 0;
+  virtual void deliver(const Deliver& delivery) = 0;
+  virtual void get_ok(const GetOk& answer) = 0;
+  /// basic.return, before the publish is confirmed.
+  virtual void return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
+                              std::string_view text, const ContentPtr& content) = 0;
+  /// basic.ack or basic.nack to a publisher.
+  virtual void confirm(ConnectionId connection, ChannelId channel, std::uint64_t tag, bool multiple,
+                       bool is_ack) = 0;
+  /// The channel is gone for the engine; the peer is to be told why.
+  virtual void close_channel(ConnectionId connection, ChannelId channel,
+                             const wire::Fault& fault) = 0;
+  /// The connection is to be told why and closed; `connection_closed` follows from outside.
+  virtual void close_connection(ConnectionId connection, const wire::Fault& fault) = 0;
+
+  /// Makes a unit: all of `records` or none of them after a crash. At most once per command.
+  virtual Appended append(std::span<const Record> records) = 0;
+  /// Whether the journal has room for bodies; without it persistent publishes are refused (nack).
+  virtual bool has_room() const = 0;
+  /// Keeps a content in memory only. Released like any other.
+  virtual BodyRef keep(const ContentPtr& content) = 0;
+  /// No queue and no consumer refers to the body any more.
+  virtual void release(const BodyRef& body) = 0;
+  /// Wants the content: `on_fetched` answers, in a later command.
+  virtual void fetch(const BodyRef& body, FetchTicket ticket) = 0;
+};
+
+}  // namespace pronto::broker

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "pronto/base/bytes.hpp"
+
+namespace pronto::broker {
+
+enum class ConnectionId : std::uint64_t {};
+enum class ChannelId : std::uint16_t {};
+/// A queue's number: never used again, so what was written for a deleted queue cannot reach its
+/// successor.
+enum class QueueId : std::uint64_t {};
+/// Where a body lies. The highest bit says that it is in memory only.
+enum class BodyPosition : std::uint64_t {};
+/// A count of units in the journal; `on_durable` tells up to where they are on stable storage.
+enum class JournalSequence : std::uint64_t {};
+/// A fetch under way.
+enum class FetchTicket : std::uint64_t {};
+
+/// What the engine holds of a message instead of its bytes.
+struct BodyRef {
+  BodyPosition position{};
+  std::uint32_t bytes = 0;  ///< of the body alone
+  auto operator<=>(const BodyRef&) const = default;
+};
+
+/// A message as it was published; immutable, shared by all who still need its bytes.
+struct Content {
+  std::string exchange;
+  std::string routing_key;
+  Bytes properties;  ///< encoded, as in a content header: flags and fields
+  Bytes body;
+};
+using ContentPtr = std::shared_ptr<const Content>;
+
+}  // namespace pronto::broker

@@ -1,0 +1,329 @@
+#include "pronto/broker/broker.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "inside.hpp"
+
+namespace pronto::broker {
+
+using wire::Fault;
+using wire::ReplyCode;
+
+Broker::Inside::Inside(Effects& outside, Random& chance, Limits most)
+    : effects{outside}, random{chance}, limits{most} {
+  VirtualHost& host = virtual_host("/");
+  const auto predeclare = [&host](std::string name, ExchangeType type) {
+    auto exchange = std::make_unique<Exchange>(name, type);
+    exchange->is_durable = true;
+    exchange->is_predeclared = true;
+    host.exchanges.emplace(std::move(name), std::move(exchange));
+  };
+  predeclare("", ExchangeType::direct);
+  predeclare("amq.direct", ExchangeType::direct);
+  predeclare("amq.fanout", ExchangeType::fanout);
+  predeclare("amq.topic", ExchangeType::topic);
+  predeclare("amq.headers", ExchangeType::headers);
+  predeclare("amq.match", ExchangeType::headers);
+}
+
+VirtualHost& Broker::Inside::virtual_host(const std::string& name) {
+  VirtualHost& host = hosts[name];
+  host.name = name;
+  return host;
+}
+
+Channel* Broker::Inside::find_channel(ConnectionId connection, ChannelId channel) {
+  const auto found = connections.find(connection);
+  if (found == connections.end()) return nullptr;
+  const auto inner = found->second->channels.find(channel);
+  return inner == found->second->channels.end() ? nullptr : inner->second.get();
+}
+
+void Broker::Inside::record_removed(const Queue& queue, std::uint64_t sequence) {
+  // Acks mostly come in order: a run grows instead of a record for each.
+  if (!records.empty()) {
+    if (auto* run = std::get_if<RemoveRecord>(&records.back());
+        run && run->queue == queue.id && run->last + 1 == sequence) {
+      run->last = sequence;
+      return;
+    }
+  }
+  record(RemoveRecord{queue.id, sequence, sequence});
+}
+
+/// Ends a command: one unit to the journal, then deliveries and confirms.
+void Broker::Inside::finish(WallTime now) {
+  if (!records.empty()) {
+    const Appended appended = effects.append(records);
+    PRONTO_ASSERT(appended.bodies.size() == new_bodies.size());
+    for (std::size_t i = 0; i < new_bodies.size(); ++i) {
+      new_bodies[i]->body.position = appended.bodies[i];
+      new_bodies[i]->durable_at = appended.sequence;
+    }
+    for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
+    for (const QueueId queue : new_queues) {
+      if (awaiting_durable.empty() ||
+          awaiting_durable.back() != std::pair{appended.sequence, queue}) {
+        awaiting_durable.emplace_back(appended.sequence, queue);
+      }
+    }
+    records.clear();
+    for (const FetchTicket ticket : new_fetches) {
+      effects.fetch(dead_letters.at(ticket).entry.message->body, ticket);
+    }
+    new_fetches.clear();
+    // A body whose every entry left its queue within the command is of no use to anybody.
+    for (Message* message : new_bodies) {
+      if (message->holders == 0) {
+        effects.release(message->body);
+        delete message;
+      }
+    }
+  }
+  new_bodies.clear();
+  new_unconfirmed.clear();
+  new_queues.clear();
+  for (std::size_t i = 0; i < touched.size(); ++i) {
+    touched[i]->is_touched = false;
+    dispatch(*touched[i], now);
+  }
+  touched.clear();
+  for (auto at = awaiting_confirm.begin(); at != awaiting_confirm.end();) {
+    Channel& channel = *at->second;
+    confirm_durable(channel);
+    if (channel.unconfirmed.empty()) {
+      at = awaiting_confirm.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  // What deliveries without ack have removed rides along with a unit of its own.
+  if (!records.empty()) {
+    effects.append(records);
+    records.clear();
+  }
+}
+
+void Broker::Inside::report(Channel& channel, Fault fault, wire::MethodId method, WallTime now) {
+  fault.method = method;
+  const ConnectionId connection = channel.connection->id;
+  if (fault.is_connection_error) {
+    effects.close_connection(connection, fault);
+    return;
+  }
+  const ChannelId id = channel.id;
+  close_channel(channel, now);
+  effects.close_channel(connection, id, fault);
+}
+
+void Broker::Inside::close_channel(Channel& channel, WallTime now) {
+  while (!channel.consumers.empty()) remove_consumer(*channel.consumers.begin()->second, now);
+  // What a transaction had answered is unanswered again.
+  for (HeldAnswer& held : channel.held_answers) {
+    channel.unacked.push_back(std::move(held.unacked));
+  }
+  channel.held_answers.clear();
+  std::ranges::sort(channel.unacked, {}, &Unacked::tag);
+  requeue_all(channel, now);
+  awaiting_confirm.erase({channel.connection->id, channel.id});
+  if (!channel.reply_name.empty()) reply_channels.erase(channel.reply_name);
+  Connection& connection = *channel.connection;
+  connection.channels.erase(channel.id);
+}
+
+Broker::Broker(Effects& effects, Random& random, Limits limits)
+    : inside_{std::make_unique<Inside>(effects, random, limits)} {}
+
+Broker::~Broker() {
+  for (auto& [name, host] : inside_->hosts) {
+    for (auto& [queue_name, queue] : host.queues) {
+      for (const Entry& entry : queue->take_all()) {
+        if (--entry.message->holders == 0) delete entry.message;
+      }
+    }
+  }
+  const auto drop = [](const Entry& entry) {
+    if (--entry.message->holders == 0) delete entry.message;
+  };
+  for (auto& [id, connection] : inside_->connections) {
+    for (auto& [number, channel] : connection->channels) {
+      for (const Unacked& unacked : channel->unacked) {
+        if (unacked.entry.message) drop(unacked.entry);
+      }
+      for (const HeldAnswer& held : channel->held_answers) {
+        if (held.unacked.entry.message) drop(held.unacked.entry);
+      }
+    }
+  }
+  for (auto& [ticket, job] : inside_->dead_letters) {
+    if (job.entry.message) drop(job.entry);
+  }
+}
+
+bool Broker::has_virtual_host(std::string_view name) const {
+  return inside_->hosts.contains(name);
+}
+
+void Broker::connection_opened(ConnectionId connection, std::string virtual_host,
+                               std::string user) {
+  auto made = std::make_unique<Connection>();
+  made->id = connection;
+  made->virtual_host = std::move(virtual_host);
+  made->user = std::move(user);
+  const bool is_new = inside_->connections.emplace(connection, std::move(made)).second;
+  PRONTO_ASSERT(is_new);
+}
+
+void Broker::connection_closed(ConnectionId id, WallTime now) {
+  const auto found = inside_->connections.find(id);
+  if (found == inside_->connections.end()) return;
+  Connection& connection = *found->second;
+  while (!connection.channels.empty()) {
+    inside_->close_channel(*connection.channels.begin()->second, now);
+  }
+  std::vector<Queue*> exclusive;
+  for (auto& [name, queue] : inside_->hosts.find(connection.virtual_host)->second.queues) {
+    if (queue->owner == id) exclusive.push_back(queue.get());
+  }
+  for (Queue* queue : exclusive) inside_->delete_queue(*queue, now);
+  inside_->connections.erase(found);
+  inside_->finish(now);
+}
+
+void Broker::channel_opened(ConnectionId connection, ChannelId id) {
+  Connection& owner = *inside_->connections.at(connection);
+  auto channel = std::make_unique<Channel>();
+  channel->connection = &owner;
+  channel->id = id;
+  const bool is_new = owner.channels.emplace(id, std::move(channel)).second;
+  PRONTO_ASSERT(is_new);
+}
+
+void Broker::channel_closed(ConnectionId connection, ChannelId id, WallTime now) {
+  Channel* channel = inside_->find_channel(connection, id);
+  if (!channel) return;
+  inside_->close_channel(*channel, now);
+  inside_->finish(now);
+}
+
+void Broker::on_method(ConnectionId connection, ChannelId id, const wire::Method& method,
+                       WallTime now) {
+  Channel* channel = inside_->find_channel(connection, id);
+  if (!channel) return;
+  const wire::MethodId method_id = wire::id_of(method);
+  const Inside::Outcome outcome = std::visit(
+      [&](const auto& one) -> Inside::Outcome {
+        if constexpr (requires { inside_->on(*channel, one, now); }) {
+          return inside_->on(*channel, one, now);
+        } else {
+          return Fault{.code = ReplyCode::command_invalid,
+                       .text = fmt::format("unimplemented method {}", one.name)};
+        }
+      },
+      method);
+  if (!outcome) inside_->report(*channel, outcome.error(), method_id, now);
+  inside_->finish(now);
+}
+
+void Broker::on_publish(ConnectionId connection, ChannelId id, const wire::BasicPublish& method,
+                        ContentPtr content, WallTime now) {
+  Channel* channel = inside_->find_channel(connection, id);
+  if (!channel) return;
+  const Inside::Outcome outcome = inside_->publish(*channel, method, std::move(content), now);
+  if (!outcome) inside_->report(*channel, outcome.error(), wire::BasicPublish::id, now);
+  inside_->finish(now);
+}
+
+void Broker::on_durable(JournalSequence sequence, WallTime now) {
+  inside_->durable_upto = std::max(inside_->durable_upto, sequence);
+  auto& awaiting = inside_->awaiting_durable;
+  while (!awaiting.empty() && awaiting.front().first <= sequence) {
+    const auto found =
+        inside_->queues_by_id.find(static_cast<std::uint64_t>(awaiting.front().second));
+    if (found != inside_->queues_by_id.end()) inside_->touch(*found->second);
+    awaiting.pop_front();
+  }
+  inside_->finish(now);
+}
+
+void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
+  const auto found = inside_->connections.find(connection);
+  if (found == inside_->connections.end() || found->second->has_credit == has_room) return;
+  found->second->has_credit = has_room;
+  if (has_room) {
+    for (auto& [id, channel] : found->second->channels) inside_->touch_queues_of(*channel);
+  }
+  inside_->finish(now);
+}
+
+void Broker::on_time(WallTime time) {
+  const std::int64_t now = Inside::to_milliseconds(time);
+  std::vector<Queue*> unused;
+  for (auto& [name, host] : inside_->hosts) {
+    for (auto& [queue_name, queue] : host.queues) {
+      for (Entry& entry : queue->take_expired(now)) {
+        inside_->discard(*queue, entry, "expired", time);
+      }
+      if (queue->arguments.expires_ms && queue->consumers.empty() &&
+          queue->unused_since + *queue->arguments.expires_ms <= now) {
+        unused.push_back(queue.get());
+      }
+    }
+  }
+  for (Queue* queue : unused) inside_->delete_queue(*queue, time);
+  inside_->finish(time);
+}
+
+std::optional<WallTime> Broker::next_due() const {
+  std::optional<std::int64_t> due;
+  const auto earlier = [&due](std::int64_t at) { due = due ? std::min(*due, at) : at; };
+  for (const auto& [name, host] : inside_->hosts) {
+    for (const auto& [queue_name, queue] : host.queues) {
+      if (const auto at = queue->next_expiry()) earlier(*at);
+      if (queue->arguments.expires_ms && queue->consumers.empty()) {
+        earlier(queue->unused_since + *queue->arguments.expires_ms);
+      }
+    }
+  }
+  if (!due) return std::nullopt;
+  return WallTime{milliseconds{*due}};
+}
+
+std::vector<QueueView> Broker::queues() const {
+  std::vector<QueueView> views;
+  for (const auto& [name, host] : inside_->hosts) {
+    for (const auto& [queue_name, queue] : host.queues) {
+      views.push_back({.virtual_host = name,
+                       .name = queue_name,
+                       .is_durable = queue->is_durable,
+                       .is_exclusive = queue->owner.has_value(),
+                       .is_auto_delete = queue->is_auto_delete,
+                       .ready_count = queue->ready_count(),
+                       .unacked_count = queue->unacked_count,
+                       .consumer_count = queue->consumers.size(),
+                       .body_bytes = queue->ready_bytes(),
+                       .published_total = queue->published_total,
+                       .delivered_total = queue->delivered_total,
+                       .acked_total = queue->acked_total,
+                       .arguments = queue->table});
+    }
+  }
+  return views;
+}
+
+std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::string_view queue,
+                                         std::uint64_t from, std::size_t count_max) const {
+  std::vector<Peeked> seen;
+  const auto host = inside_->hosts.find(virtual_host);
+  if (host == inside_->hosts.end()) return seen;
+  const auto found = host->second.queues.find(queue);
+  if (found == host->second.queues.end()) return seen;
+  for (const Entry& entry : found->second->peek(from, count_max)) {
+    seen.push_back({entry.sequence, entry.message->body, false});
+  }
+  return seen;
+}
+
+}  // namespace pronto::broker

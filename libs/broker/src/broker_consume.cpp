@@ -1,0 +1,333 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "inside.hpp"
+
+namespace pronto::broker {
+
+using wire::Fault;
+using wire::ReplyCode;
+
+namespace {
+
+constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
+
+std::optional<std::int64_t> shown_count(const Queue& queue, const Entry& entry) {
+  if (!queue.arguments.is_quorum || entry.delivery_count == 0) return std::nullopt;
+  return entry.delivery_count;
+}
+
+}  // namespace
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicQos& method,
+                                           WallTime) {
+  if (method.prefetch_size != 0) {
+    return Fault{ReplyCode::not_implemented,
+                 fmt::format("prefetch_size!=0 ({})", method.prefetch_size)};
+  }
+  if (method.global) {
+    channel.prefetch_max = method.prefetch_count;
+  } else {
+    channel.consumer_prefetch_max = method.prefetch_count;
+  }
+  touch_queues_of(channel);
+  send(channel, wire::BasicQosOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicConsume& method,
+                                           WallTime) {
+  std::string tag = method.consumer_tag.text();
+  if (!tag.empty() && (channel.consumers.contains(tag) || tag == channel.reply_consumer_tag)) {
+    return Fault{ReplyCode::not_allowed, fmt::format("attempt to reuse consumer tag '{}'", tag)};
+  }
+  if (tag.empty()) tag = "amq.ctag-" + random.url_safe_id(16);
+  const auto ok = [&] {
+    if (!method.no_wait) send(channel, wire::BasicConsumeOk{tag});
+  };
+  if (method.queue == reply_queue) {
+    if (!channel.reply_consumer_tag.empty()) {
+      return Fault{ReplyCode::precondition_failed, "reply consumer already set"};
+    }
+    if (!method.no_ack) {
+      return Fault{ReplyCode::precondition_failed, "reply consumer cannot acknowledge"};
+    }
+    // Unguessable, so that nobody else can publish to it.
+    channel.reply_consumer_tag = tag;
+    channel.reply_name = std::string{reply_queue} + '.' + random.url_safe_id(24);
+    reply_channels.emplace(channel.reply_name, &channel);
+    ok();
+    return {};
+  }
+  const auto found = need_queue(channel, method.queue.view());
+  if (!found) return found.error();
+  Queue& queue = **found;
+  const Outcome allowed = check_exclusive(channel, queue);
+  if (!allowed) return allowed.error();
+  const bool is_taken = std::ranges::any_of(queue.consumers, &Consumer::is_exclusive) ||
+                        (method.exclusive && !queue.consumers.empty());
+  if (is_taken) {
+    return Fault{ReplyCode::access_refused, queue.subject() + " in exclusive use"};
+  }
+  if (channel.consumers.size() >= limits.consumers_per_channel_max) {
+    return Fault{ReplyCode::not_allowed,
+                 fmt::format("reached maximum ({}) of consumers per channel",
+                             limits.consumers_per_channel_max)};
+  }
+  auto consumer = std::make_unique<Consumer>();
+  consumer->tag = tag;
+  consumer->queue = &queue;
+  consumer->channel = &channel;
+  consumer->no_ack = method.no_ack;
+  consumer->is_exclusive = method.exclusive;
+  consumer->prefetch_max = channel.consumer_prefetch_max;
+  queue.consumers.push_back(consumer.get());
+  queue.had_consumers = true;
+  channel.consumers.emplace(tag, std::move(consumer));
+  ok();
+  touch(queue);
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicCancel& method,
+                                           WallTime now) {
+  if (method.consumer_tag.view() == channel.reply_consumer_tag && !channel.reply_name.empty()) {
+    reply_channels.erase(channel.reply_name);
+    channel.reply_consumer_tag.clear();
+    channel.reply_name.clear();
+  } else if (const auto found = channel.consumers.find(method.consumer_tag.view());
+             found != channel.consumers.end()) {
+    remove_consumer(*found->second, now);
+  }
+  if (!method.no_wait) send(channel, wire::BasicCancelOk{method.consumer_tag});
+  return {};
+}
+
+void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
+  Queue& queue = *consumer.queue;
+  Channel& channel = *consumer.channel;
+  const auto place = std::ranges::find(queue.consumers, &consumer);
+  const auto index = static_cast<std::size_t>(place - queue.consumers.begin());
+  queue.consumers.erase(place);
+  if (queue.next_consumer > index) --queue.next_consumer;
+  for (Unacked& unacked : channel.unacked) {
+    if (unacked.consumer == &consumer) unacked.consumer = nullptr;
+  }
+  for (HeldAnswer& held : channel.held_answers) {
+    if (held.unacked.consumer == &consumer) held.unacked.consumer = nullptr;
+  }
+  const std::string tag = consumer.tag;
+  channel.consumers.erase(tag);
+  queue.unused_since = to_milliseconds(now);
+  if (queue.consumers.empty() && queue.is_auto_delete) {
+    delete_queue(queue, now);
+  } else {
+    touch(queue);  // a single active consumer may have made room for the next
+  }
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGet& method,
+                                           WallTime now) {
+  const auto found = need_queue(channel, method.queue.view());
+  if (!found) return found.error();
+  Queue& queue = **found;
+  const Outcome allowed = check_exclusive(channel, queue);
+  if (!allowed) return allowed.error();
+  queue.unused_since = to_milliseconds(now);
+  for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
+    discard(queue, entry, "expired", now);
+  }
+  const Entry* front = queue.front();
+  if (!front || !is_deliverable(*front)) {
+    send(channel, wire::BasicGetEmpty{});
+    return {};
+  }
+  const Entry entry = queue.take_front();
+  const std::uint64_t tag = ++channel.last_delivery_tag;
+  ++queue.delivered_total;
+  effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
+                  static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
+                  shown_count(queue, entry)});
+  if (method.no_ack) {
+    drop(queue, entry);
+  } else {
+    ++queue.unacked_count;
+    channel.unacked.push_back({tag, &queue, nullptr, entry});
+  }
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicAck& method,
+                                           WallTime now) {
+  return answer(channel, method.delivery_tag, method.multiple, true, false, now);
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicReject& method,
+                                           WallTime now) {
+  return answer(channel, method.delivery_tag, false, false, method.requeue, now);
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicNack& method,
+                                           WallTime now) {
+  return answer(channel, method.delivery_tag, method.multiple, false, method.requeue, now);
+}
+
+Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t tag, bool multiple,
+                                               bool is_ack, bool requeue, WallTime now) {
+  const auto unknown = [&]() -> Outcome {
+    return Fault{ReplyCode::precondition_failed, fmt::format("unknown delivery tag {}", tag)};
+  };
+  auto first = channel.unacked.begin();
+  auto last = channel.unacked.end();
+  if (multiple) {
+    if (tag != 0) {
+      last = std::ranges::upper_bound(channel.unacked, tag, {}, &Unacked::tag);
+      if (last == first) return unknown();
+    }
+  } else {
+    first = std::ranges::lower_bound(channel.unacked, tag, {}, &Unacked::tag);
+    if (first == channel.unacked.end() || first->tag != tag) return unknown();
+    last = first + 1;
+  }
+  if (channel.mode == Channel::Mode::transaction) {
+    for (auto at = first; at != last; ++at) {
+      channel.held_answers.push_back({std::move(*at), is_ack, requeue});
+    }
+    channel.unacked.erase(first, last);
+    return {};
+  }
+  std::vector<Unacked> settled(std::make_move_iterator(first), std::make_move_iterator(last));
+  channel.unacked.erase(first, last);
+  for (Unacked& unacked : settled) settle(std::move(unacked), is_ack, requeue, now);
+  // Room under the channel's limit serves all its consumers.
+  if (channel.prefetch_max != 0) touch_queues_of(channel);
+  return {};
+}
+
+void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime now) {
+  if (unacked.consumer) {
+    --unacked.consumer->unacked_count;
+    --unacked.consumer->channel->consumer_unacked_count;
+    touch(*unacked.consumer->queue);
+  }
+  if (!unacked.queue) return;
+  Queue& queue = *unacked.queue;
+  --queue.unacked_count;
+  if (is_ack) {
+    ++queue.acked_total;
+    drop(queue, unacked.entry);
+    return;
+  }
+  if (!requeue) {
+    discard(queue, unacked.entry, "rejected", now);
+    return;
+  }
+  Entry& entry = unacked.entry;
+  entry.redelivered = true;
+  ++entry.delivery_count;
+  if (queue.arguments.is_quorum && queue.arguments.delivery_limit &&
+      entry.delivery_count > *queue.arguments.delivery_limit) {
+    discard(queue, entry, "delivery_limit", now);
+    return;
+  }
+  if (entry.message->durable_at != JournalSequence{}) {
+    record(DeliveryCountRecord{queue.id, entry.sequence, entry.delivery_count});
+  }
+  queue.put(entry);
+  touch(queue);
+}
+
+void Broker::Inside::requeue_all(Channel& channel, WallTime now) {
+  std::deque<Unacked> unacked = std::move(channel.unacked);
+  channel.unacked.clear();
+  for (Unacked& one : unacked) settle(std::move(one), false, true, now);
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecover& method,
+                                           WallTime now) {
+  if (!method.requeue) return Fault{ReplyCode::not_implemented, "requeue=false"};
+  requeue_all(channel, now);
+  send(channel, wire::BasicRecoverOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecoverAsync& method,
+                                           WallTime now) {
+  if (!method.requeue) return Fault{ReplyCode::not_implemented, "requeue=false"};
+  requeue_all(channel, now);
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ChannelFlow& method,
+                                           WallTime) {
+  if (!method.active) return Fault{ReplyCode::not_implemented, "active=false"};
+  send(channel, wire::ChannelFlowOk{true});
+  return {};
+}
+
+void Broker::Inside::touch(Queue& queue) {
+  if (queue.is_touched) return;
+  queue.is_touched = true;
+  touched.push_back(&queue);
+}
+
+void Broker::Inside::touch_queues_of(Channel& channel) {
+  for (auto& [tag, consumer] : channel.consumers) touch(*consumer->queue);
+}
+
+bool Broker::Inside::is_deliverable(const Entry& entry) const {
+  return entry.message->durable_at <= durable_upto;
+}
+
+bool Broker::Inside::can_take(const Consumer& consumer) const {
+  const Channel& channel = *consumer.channel;
+  if (!channel.connection->has_credit) return false;
+  if (consumer.no_ack) return true;
+  return (consumer.prefetch_max == 0 || consumer.unacked_count < consumer.prefetch_max) &&
+         (channel.prefetch_max == 0 || channel.consumer_unacked_count < channel.prefetch_max);
+}
+
+/// Hands ready messages to consumers in turn, while there are both.
+void Broker::Inside::dispatch(Queue& queue, WallTime now) {
+  if (queue.arguments.message_ttl_ms || queue.next_expiry()) {
+    for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
+      discard(queue, entry, "expired", now);
+    }
+  }
+  while (const Entry* front = queue.front()) {
+    if (!is_deliverable(*front)) return;
+    Consumer* taker = nullptr;
+    const std::size_t count = queue.arguments.is_single_active
+                                  ? std::min<std::size_t>(1, queue.consumers.size())
+                                  : queue.consumers.size();
+    for (std::size_t step = 0; step < count && !taker; ++step) {
+      const std::size_t index = (queue.next_consumer + step) % count;
+      if (can_take(*queue.consumers[index])) {
+        taker = queue.consumers[index];
+        queue.next_consumer = (index + 1) % count;
+      }
+    }
+    if (!taker) return;
+    hand_out(*taker, queue.take_front());
+  }
+}
+
+void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
+  Queue& queue = *consumer.queue;
+  Channel& channel = *consumer.channel;
+  const std::uint64_t tag = ++channel.last_delivery_tag;
+  ++queue.delivered_total;
+  effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
+                   entry.message->body, shown_count(queue, entry)});
+  if (consumer.no_ack) {
+    drop(queue, entry);
+    return;
+  }
+  ++queue.unacked_count;
+  ++consumer.unacked_count;
+  ++channel.consumer_unacked_count;
+  channel.unacked.push_back({tag, &queue, &consumer, entry});
+}
+
+}  // namespace pronto::broker

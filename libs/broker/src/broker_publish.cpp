@@ -1,0 +1,353 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "inside.hpp"
+#include "pronto/base/text.hpp"
+#include "pronto/wire/properties.hpp"
+
+namespace pronto::broker {
+
+using wire::Fault;
+using wire::ReplyCode;
+
+namespace {
+
+constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
+constexpr std::uint64_t expiration_max = 4'294'967'295;
+
+wire::PropertiesView properties_of(const Content& content) {
+  auto view = wire::peek_properties(content.properties);
+  PRONTO_ASSERT(view.has_value());  // the session has checked them
+  return *view;
+}
+
+/// The keys of a CC or BCC header.
+std::vector<std::string> keys_of(const wire::Table& headers, std::string_view name) {
+  std::vector<std::string> keys;
+  if (const wire::Array* array = headers.find_array(name)) {
+    for (const wire::Value& value : *array) {
+      if (const auto* text = value.get_if<wire::LongString>()) keys.push_back(*text);
+    }
+  }
+  return keys;
+}
+
+/// A copy of `content` with `change` applied to its properties.
+template <class Change>
+ContentPtr with_properties(const Content& content, Change change) {
+  auto properties = wire::decode_properties(content.properties);
+  PRONTO_ASSERT(properties.has_value());
+  change(*properties);
+  auto copy = std::make_shared<Content>(content);
+  copy->properties = wire::encode_properties(*properties);
+  return copy;
+}
+
+}  // namespace
+
+Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
+                                                      const wire::BasicPublish& method,
+                                                      ContentPtr& content) {
+  if (method.immediate) return Fault{ReplyCode::not_implemented, "immediate=true"};
+  if (!method.exchange.empty()) {
+    const auto exchange = need_exchange(channel, method.exchange.view());
+    if (!exchange) return exchange.error();
+    if ((*exchange)->is_internal) {
+      return Fault{ReplyCode::access_refused,
+                   fmt::format("cannot publish to internal exchange '{}' in vhost '{}'",
+                               (*exchange)->name, channel.connection->virtual_host)};
+    }
+  }
+  const wire::PropertiesView properties = properties_of(*content);
+  if (properties.user_id && *properties.user_id != channel.connection->user) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("user_id property set to '{}' but authenticated user was '{}'",
+                             *properties.user_id, channel.connection->user)};
+  }
+  if (properties.expiration) {
+    const auto number = parse_unsigned(*properties.expiration);
+    if (!number) {
+      return Fault{ReplyCode::precondition_failed,
+                   fmt::format("invalid expiration '{}': no_integer", *properties.expiration)};
+    }
+    if (*number > expiration_max) {
+      return Fault{ReplyCode::precondition_failed,
+                   fmt::format("invalid expiration '{0}': {{value_too_big,{0}}}", *number)};
+    }
+  }
+  if (properties.reply_to && *properties.reply_to == reply_queue) {
+    if (channel.reply_name.empty()) {
+      return Fault{ReplyCode::precondition_failed, "fast reply consumer does not exist"};
+    }
+    content = with_properties(
+        *content, [&](wire::BasicProperties& changed) { changed.reply_to = channel.reply_name; });
+  }
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::BasicPublish& method,
+                                                ContentPtr content, WallTime now) {
+  const Outcome checked = check_publish(channel, method, content);
+  if (!checked) return checked.error();
+  if (channel.mode == Channel::Mode::transaction) {
+    if (channel.held_publishes.size() >= limits.transaction_count_max) {
+      return Fault{
+          ReplyCode::resource_error,
+          fmt::format("a transaction holds at most {} publishes", limits.transaction_count_max)};
+    }
+    channel.held_publishes.push_back({method, std::move(content)});
+    return {};
+  }
+  const std::size_t records_before = new_bodies.size();
+  const bool is_taken = route_and_store(&channel, method, content, now);
+  if (channel.mode == Channel::Mode::confirm) {
+    channel.unconfirmed.push_back({++channel.published_count, JournalSequence{}, is_taken});
+    if (new_bodies.size() > records_before) new_unconfirmed.push_back(&channel.unconfirmed.back());
+    awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  }
+  return {};
+}
+
+bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish& method,
+                                     const ContentPtr& published, WallTime now) {
+  ContentPtr content = published;
+  if (method.exchange.empty() && method.routing_key.view().starts_with(reply_queue)) {
+    const bool is_sent = reply_directly(method.routing_key.view(), content);
+    if (!is_sent && method.mandatory && channel) {
+      effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
+                             content);
+    }
+    return true;
+  }
+  const std::string& host_name = channel ? channel->connection->virtual_host : hosts.begin()->first;
+  VirtualHost& host = virtual_host(host_name);
+  const wire::PropertiesView properties = properties_of(*content);
+  std::optional<wire::Table> headers;
+  if (properties.headers && properties.headers->size() > 4) {
+    auto decoded = wire::decode_table(*properties.headers);
+    if (decoded) headers = std::move(*decoded);
+  }
+  std::vector<Queue*> queues =
+      route(host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
+  if (headers && (headers->find("CC") || headers->find("BCC"))) {
+    for (const char* name : {"CC", "BCC"}) {
+      for (const std::string& key : keys_of(*headers, name)) {
+        for (Queue* queue : route(host, method.exchange.view(), key, &*headers)) {
+          if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
+        }
+      }
+    }
+    if (headers->find("BCC")) {
+      content = with_properties(
+          *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
+    }
+  }
+  if (queues.empty()) {
+    if (method.mandatory && channel) {
+      effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
+                             published);
+    }
+    return true;
+  }
+  bool is_taken = true;
+  std::erase_if(queues, [&](Queue* queue) {
+    const QueueArguments& arguments = queue->arguments;
+    if (arguments.overflow == Overflow::drop_head) return false;
+    const bool is_full =
+        (arguments.length_max && queue->ready_count() >= *arguments.length_max) ||
+        (arguments.bytes_max && queue->ready_bytes() + content->body.size() > *arguments.bytes_max);
+    if (is_full) is_taken = false;
+    return is_full;
+  });
+  if (properties.is_persistent() && !effects.has_room() &&
+      std::ranges::any_of(queues,
+                          [](Queue* queue) { return queue->is_durable && !queue->owner; })) {
+    return false;
+  }
+  if (!queues.empty()) store(queues, content, now);
+  return is_taken;
+}
+
+void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& content,
+                           WallTime now) {
+  const wire::PropertiesView properties = properties_of(*content);
+  const bool is_persistent = properties.is_persistent();
+  const auto body_bytes = static_cast<std::uint32_t>(content->body.size());
+  Message* journaled = nullptr;  // one node for the queues that are written,
+  Message* kept = nullptr;       // another for those that are not
+  for (Queue* queue : queues) {
+    Entry entry;
+    entry.sequence = ++queue->last_sequence;
+    entry.priority = std::min(properties.priority.value_or(0), queue->arguments.priority_max);
+    std::optional<std::int64_t> ttl = queue->arguments.message_ttl_ms;
+    if (properties.expiration) {
+      const auto own = static_cast<std::int64_t>(*parse_unsigned(*properties.expiration));
+      ttl = ttl ? std::min(*ttl, own) : own;
+    }
+    if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;
+    if (is_persistent && queue->is_durable && !queue->owner) {
+      if (!journaled) {
+        record(BodyRecord{content});
+        journaled = new Message;
+        journaled->body.bytes = body_bytes;
+        // Not deliverable before `finish` has told the real sequence.
+        journaled->durable_at = JournalSequence{std::numeric_limits<std::uint64_t>::max()};
+        new_bodies.push_back(journaled);
+      }
+      record(EnqueueRecord{queue->id, entry.sequence, 0, body_bytes, entry.priority,
+                           entry.expires_at});
+      new_queues.push_back(queue->id);
+      entry.message = journaled;
+    } else {
+      if (!kept) {
+        kept = new Message;
+        kept->body = effects.keep(content);
+      }
+      entry.message = kept;
+    }
+    ++entry.message->holders;
+    ++queue->published_total;
+    queue->put(entry);
+    enforce_length(*queue, now);
+    touch(*queue);
+  }
+}
+
+void Broker::Inside::enforce_length(Queue& queue, WallTime now) {
+  const QueueArguments& arguments = queue.arguments;
+  if (arguments.overflow != Overflow::drop_head) return;
+  while (queue.ready_count() > 0 &&
+         ((arguments.length_max && queue.ready_count() > *arguments.length_max) ||
+          (arguments.bytes_max && queue.ready_bytes() > *arguments.bytes_max))) {
+    discard(queue, queue.take_oldest(), "maxlen", now);
+  }
+}
+
+std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view exchange,
+                                          std::string_view key, const wire::Table* headers) {
+  std::vector<Queue*> queues;
+  if (exchange.empty()) {
+    const auto found = host.queues.find(key);
+    if (found != host.queues.end()) queues.push_back(found->second.get());
+    return queues;
+  }
+  const auto first = host.exchanges.find(exchange);
+  if (first == host.exchanges.end()) return queues;
+  std::vector<Exchange*> visited{first->second.get()};  // each once, so cycles end
+  std::vector<Destination> found;
+  for (std::size_t i = 0; i < visited.size(); ++i) {
+    found.clear();
+    visited[i]->match(key, headers, found);
+    if (found.empty() && !visited[i]->alternate.empty()) {
+      const auto other = host.exchanges.find(visited[i]->alternate);
+      if (other != host.exchanges.end()) found.push_back({nullptr, other->second.get()});
+    }
+    for (const Destination& destination : found) {
+      if (destination.queue) {
+        if (std::ranges::find(queues, destination.queue) == queues.end()) {
+          queues.push_back(destination.queue);
+        }
+      } else if (std::ranges::find(visited, destination.exchange) == visited.end()) {
+        visited.push_back(destination.exchange);
+      }
+    }
+  }
+  return queues;
+}
+
+bool Broker::Inside::reply_directly(std::string_view key, const ContentPtr& content) {
+  const auto found = reply_channels.find(std::string{key});
+  if (found == reply_channels.end()) return false;
+  Channel& channel = *found->second;
+  const BodyRef body = effects.keep(content);
+  effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
+                   ++channel.last_delivery_tag, false, body, std::nullopt});
+  effects.release(body);
+  return true;
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ConfirmSelect& method,
+                                           WallTime) {
+  if (channel.mode == Channel::Mode::transaction) {
+    return Fault{ReplyCode::precondition_failed, "cannot switch from tx to confirm mode"};
+  }
+  channel.mode = Channel::Mode::confirm;
+  if (!method.no_wait) send(channel, wire::ConfirmSelectOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxSelect&, WallTime) {
+  if (channel.mode == Channel::Mode::confirm) {
+    return Fault{ReplyCode::precondition_failed, "cannot switch from confirm to tx mode"};
+  }
+  channel.mode = Channel::Mode::transaction;
+  send(channel, wire::TxSelectOk{});
+  return {};
+}
+
+/// All publishes and answers of the transaction are one unit. The commit is answered once it is
+/// durable.
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommit&, WallTime now) {
+  if (channel.mode != Channel::Mode::transaction) {
+    return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
+  }
+  std::vector<HeldPublish> publishes = std::move(channel.held_publishes);
+  std::vector<HeldAnswer> answers = std::move(channel.held_answers);
+  channel.held_publishes.clear();
+  channel.held_answers.clear();
+  const std::size_t bodies_before = new_bodies.size();
+  for (const HeldPublish& held : publishes) {
+    route_and_store(&channel, held.method, held.content, now);
+  }
+  for (HeldAnswer& held : answers) {
+    settle(std::move(held.unacked), held.is_ack, held.requeue, now);
+  }
+  if (channel.prefetch_max != 0) touch_queues_of(channel);
+  // Tag 0 among the unconfirmed stands for the commit itself.
+  channel.unconfirmed.push_back({0, JournalSequence{}, true});
+  if (new_bodies.size() > bodies_before || !records.empty()) {
+    new_unconfirmed.push_back(&channel.unconfirmed.back());
+  }
+  awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollback&, WallTime) {
+  if (channel.mode != Channel::Mode::transaction) {
+    return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
+  }
+  channel.held_publishes.clear();
+  // Answers are taken back: the deliveries are in hand again, as before.
+  for (HeldAnswer& held : channel.held_answers) {
+    channel.unacked.push_back(std::move(held.unacked));
+  }
+  channel.held_answers.clear();
+  std::ranges::sort(channel.unacked, {}, &Unacked::tag);
+  send(channel, wire::TxRollbackOk{});
+  return {};
+}
+
+/// Tells the publisher of the longest durable prefix, with one ack for all of it.
+void Broker::Inside::confirm_durable(Channel& channel) {
+  auto& unconfirmed = channel.unconfirmed;
+  while (!unconfirmed.empty() && unconfirmed.front().durable_at <= durable_upto) {
+    const bool is_ack = unconfirmed.front().is_ack;
+    const std::uint64_t first = unconfirmed.front().tag;
+    std::uint64_t last = first;
+    unconfirmed.pop_front();
+    if (first == 0) {
+      send(channel, wire::TxCommitOk{});
+      continue;
+    }
+    while (!unconfirmed.empty() && unconfirmed.front().is_ack == is_ack &&
+           unconfirmed.front().durable_at <= durable_upto) {
+      last = unconfirmed.front().tag;
+      unconfirmed.pop_front();
+    }
+    effects.confirm(channel.connection->id, channel.id, last, last != first, is_ack);
+  }
+}
+
+}  // namespace pronto::broker

@@ -1,0 +1,496 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "inside.hpp"
+
+namespace pronto::broker {
+
+using wire::Fault;
+using wire::ReplyCode;
+
+namespace {
+
+constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
+
+std::string exchange_subject(std::string_view name, std::string_view host) {
+  return fmt::format("exchange '{}' in vhost '{}'", name, host);
+}
+
+std::string queue_subject(std::string_view name, std::string_view host) {
+  return fmt::format("queue '{}' in vhost '{}'", name, host);
+}
+
+Fault on_default_exchange() {
+  return Fault{ReplyCode::access_refused, "operation not permitted on the default exchange"};
+}
+
+Fault reserved_prefix(std::string_view kind, std::string_view name) {
+  return Fault{ReplyCode::access_refused,
+               fmt::format("{} name '{}' contains reserved prefix 'amq.*'", kind, name)};
+}
+
+Fault inequivalent(std::string_view argument, const std::string& subject, std::string_view received,
+                   std::string_view current) {
+  return Fault{ReplyCode::precondition_failed,
+               fmt::format("inequivalent arg '{}' for {}: received '{}' but current is '{}'",
+                           argument, subject, received, current)};
+}
+
+std::string_view text_of(bool flag) {
+  return flag ? "true" : "false";
+}
+
+BoundRecord to_record(const std::string& host, const Exchange& source, const Binding& binding) {
+  return {.virtual_host = host,
+          .source = source.name,
+          .destination = binding.destination.queue ? binding.destination.queue->name
+                                                   : binding.destination.exchange->name,
+          .to_queue = binding.destination.queue != nullptr,
+          .routing_key = binding.routing_key,
+          .arguments = binding.arguments};
+}
+
+}  // namespace
+
+Result<Exchange*, Fault> Broker::Inside::need_exchange(Channel& channel, std::string_view name) {
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto found = host.exchanges.find(name);
+  if (found == host.exchanges.end()) {
+    return Fault{ReplyCode::not_found, "no " + exchange_subject(name, host.name)};
+  }
+  return found->second.get();
+}
+
+Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_view name) {
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto found = host.queues.find(name);
+  if (found == host.queues.end()) {
+    return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
+  }
+  return found->second.get();
+}
+
+Broker::Inside::Outcome Broker::Inside::check_exclusive(const Channel& channel,
+                                                        const Queue& queue) const {
+  if (!queue.owner || *queue.owner == channel.connection->id) return {};
+  return Fault{ReplyCode::resource_locked,
+               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
+                           "declared on another connection or the exclusive property value does "
+                           "not match that of the original declaration.",
+                           queue.subject())};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDeclare& method,
+                                           WallTime) {
+  const std::string& name = method.exchange.text();
+  if (name.empty()) return on_default_exchange();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto found = host.exchanges.find(name);
+  const auto ok = [&]() -> Outcome {
+    if (!method.no_wait) send(channel, wire::ExchangeDeclareOk{});
+    return {};
+  };
+  if (method.passive) {
+    const auto known = need_exchange(channel, name);
+    if (!known) return known.error();
+    return ok();
+  }
+  const auto type = parse_exchange_type(method.type.view());
+  if (!type) return type.error();
+  if (found != host.exchanges.end()) {
+    const Exchange& known = *found->second;
+    const std::string subject = exchange_subject(name, host.name);
+    if (known.type != *type) {
+      return inequivalent("type", subject, method.type.view(), name_of(known.type));
+    }
+    if (known.is_durable != method.durable) {
+      return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
+    }
+    if (known.is_auto_delete != method.auto_delete) {
+      return inequivalent("auto_delete", subject, text_of(method.auto_delete),
+                          text_of(known.is_auto_delete));
+    }
+    if (known.is_internal != method.internal) {
+      return inequivalent("internal", subject, text_of(method.internal),
+                          text_of(known.is_internal));
+    }
+    const std::string alternate{method.arguments.find_string("alternate-exchange").value_or("")};
+    if (alternate != known.alternate) {
+      const auto shown = [](const std::string& text) {
+        return text.empty() ? std::string{"none"}
+                            : fmt::format("the value '{}' of type 'longstr'", text);
+      };
+      return Fault{ReplyCode::precondition_failed,
+                   fmt::format("inequivalent arg 'alternate-exchange' for {}: received {} but "
+                               "current is {}",
+                               subject, shown(alternate), shown(known.alternate))};
+    }
+    return ok();
+  }
+  if (name.starts_with("amq.")) return reserved_prefix("exchange", name);
+  if (host.exchanges.size() >= limits.exchanges_max) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("cannot declare exchange '{}': limit of {} exchanges in vhost '{}' is "
+                             "reached",
+                             name, limits.exchanges_max, host.name)};
+  }
+  auto made = std::make_unique<Exchange>(name, *type);
+  made->is_durable = method.durable;
+  made->is_auto_delete = method.auto_delete;
+  made->is_internal = method.internal;
+  made->table = method.arguments;
+  made->alternate = method.arguments.find_string("alternate-exchange").value_or("");
+  if (made->is_durable) {
+    record(ExchangeDeclaredRecord{host.name, name, std::string{name_of(*type)},
+                                  made->is_auto_delete, made->is_internal, made->table});
+  }
+  host.exchanges.emplace(name, std::move(made));
+  return ok();
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDelete& method,
+                                           WallTime) {
+  if (method.exchange.empty()) return on_default_exchange();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto found = host.exchanges.find(method.exchange.view());
+  if (found != host.exchanges.end()) {
+    Exchange& exchange = *found->second;
+    if (exchange.is_predeclared) {
+      return Fault{ReplyCode::access_refused,
+                   fmt::format("deletion of system exchange '{}' in vhost '{}' not allowed",
+                               exchange.name, host.name)};
+    }
+    if (method.if_unused && !exchange.bindings().empty()) {
+      return Fault{ReplyCode::precondition_failed,
+                   exchange_subject(exchange.name, host.name) + " in use"};
+    }
+    delete_exchange(exchange, host);
+  }
+  if (!method.no_wait) send(channel, wire::ExchangeDeleteOk{});
+  return {};
+}
+
+void Broker::Inside::delete_exchange(Exchange& exchange, VirtualHost& host) {
+  if (exchange.is_durable) record(ExchangeDeletedRecord{host.name, exchange.name});
+  host.binding_count -= exchange.bindings().size();
+  for (const Binding& binding : exchange.bindings()) {
+    if (binding.destination.exchange) --binding.destination.exchange->incoming_count;
+  }
+  std::vector<std::string> sources;
+  for (auto& [name, source] : host.exchanges) {
+    const std::size_t gone = source->unbind_all({nullptr, &exchange}).size();
+    host.binding_count -= gone;
+    if (gone > 0 && source.get() != &exchange) sources.push_back(name);
+  }
+  host.exchanges.erase(host.exchanges.find(exchange.name));
+  delete_unused(sources, host);
+}
+
+void Broker::Inside::delete_unused(const std::vector<std::string>& names, VirtualHost& host) {
+  for (const std::string& name : names) {
+    // Deleting one may have deleted another of them.
+    const auto found = host.exchanges.find(name);
+    if (found != host.exchanges.end()) delete_if_unused(*found->second, host);
+  }
+}
+
+void Broker::Inside::delete_if_unused(Exchange& exchange, VirtualHost& host) {
+  if (exchange.is_auto_delete && exchange.bindings().empty()) delete_exchange(exchange, host);
+}
+
+namespace {
+
+Result<void, Fault> check_headers_arguments(const Exchange& exchange, const wire::Table& table) {
+  if (exchange.type != ExchangeType::headers) return {};
+  const wire::Value* value = table.find("x-match");
+  if (!value) return {};
+  const auto* text = value->get_if<wire::LongString>();
+  if (!text) {
+    return Fault{
+        ReplyCode::precondition_failed,
+        fmt::format("Invalid x-match field type {}; expected longstr", value->type_name())};
+  }
+  if (*text == "all" || *text == "any" || *text == "all-with-x" || *text == "any-with-x") return {};
+  return Fault{ReplyCode::precondition_failed,
+               fmt::format("Invalid x-match field value <<\"{}\">>; expected all, any, all-with-x, "
+                           "or any-with-x",
+                           *text)};
+}
+
+}  // namespace
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeBind& method,
+                                           WallTime) {
+  if (method.source.empty() || method.destination.empty()) return on_default_exchange();
+  const auto destination = need_exchange(channel, method.destination.view());
+  if (!destination) return destination.error();
+  const auto source = need_exchange(channel, method.source.view());
+  if (!source) return source.error();
+  const auto checked = check_headers_arguments(**source, method.arguments);
+  if (!checked) return checked.error();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  Binding binding{{nullptr, *destination},
+                  method.routing_key.text(),
+                  method.arguments,
+                  (*source)->is_durable && (*destination)->is_durable};
+  if (host.binding_count >= limits.bindings_max) {
+    return Fault{ReplyCode::precondition_failed, "limit of bindings is reached"};
+  }
+  const bool is_durable = binding.is_durable;
+  BoundRecord written = to_record(host.name, **source, binding);
+  if ((*source)->bind(std::move(binding))) {
+    ++(*destination)->incoming_count;
+    ++host.binding_count;
+    if (is_durable) record(std::move(written));
+  }
+  if (!method.no_wait) send(channel, wire::ExchangeBindOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeUnbind& method,
+                                           WallTime) {
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto source = host.exchanges.find(method.source.view());
+  const auto destination = host.exchanges.find(method.destination.view());
+  if (source != host.exchanges.end() && destination != host.exchanges.end()) {
+    const Destination to{nullptr, destination->second.get()};
+    const auto gone = source->second->unbind(to, method.routing_key.view(), method.arguments);
+    if (gone.was_there) {
+      --to.exchange->incoming_count;
+      --host.binding_count;
+      if (gone.was_durable) {
+        record(UnboundRecord{{host.name, source->second->name, to.exchange->name, false,
+                              method.routing_key.text(), method.arguments}});
+      }
+      delete_if_unused(*source->second, host);
+    }
+  }
+  if (!method.no_wait) send(channel, wire::ExchangeUnbindOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDeclare& method,
+                                           WallTime now) {
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  std::string name = method.queue.text();
+  const auto ok = [&](std::size_t messages, std::size_t consumers) -> Outcome {
+    if (!method.no_wait) {
+      send(channel, wire::QueueDeclareOk{name, static_cast<std::uint32_t>(messages),
+                                         static_cast<std::uint32_t>(consumers)});
+    }
+    return {};
+  };
+  if (name == reply_queue) return ok(0, 1);
+  if (name.starts_with(std::string{reply_queue} + '.')) {
+    if (!reply_channels.contains(name)) {
+      return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
+    }
+    return ok(0, 1);
+  }
+  if (method.passive) {
+    const auto known = need_queue(channel, name);
+    if (!known) return known.error();
+    const Outcome allowed = check_exclusive(channel, **known);
+    if (!allowed) return allowed.error();
+    (*known)->unused_since = to_milliseconds(now);
+    return ok((*known)->ready_count(), (*known)->consumers.size());
+  }
+  if (name.empty()) {
+    do {
+      name = "amq.gen-" + random.url_safe_id(16);
+    } while (host.queues.contains(name));
+  }
+  const std::string subject = queue_subject(name, host.name);
+  const auto found = host.queues.find(name);
+  if (found != host.queues.end()) {
+    Queue& known = *found->second;
+    const Outcome allowed = check_exclusive(channel, known);
+    if (!allowed) return allowed.error();
+    if (known.is_durable != method.durable) {
+      return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
+    }
+    if (known.is_auto_delete != method.auto_delete) {
+      return inequivalent("auto_delete", subject, text_of(method.auto_delete),
+                          text_of(known.is_auto_delete));
+    }
+    if (known.owner.has_value() != method.exclusive) {
+      return Fault{ReplyCode::resource_locked,
+                   fmt::format("cannot obtain exclusive access to locked {}. It could be "
+                               "originally declared on another connection or the exclusive "
+                               "property value does not match that of the original declaration.",
+                               subject)};
+    }
+    const auto same = check_equivalent(method.arguments, known.table, subject);
+    if (!same) return same.error();
+    known.unused_since = to_milliseconds(now);
+    return ok(known.ready_count(), known.consumers.size());
+  }
+  if (method.queue.view().starts_with("amq.")) return reserved_prefix("queue", name);
+  auto arguments = parse_queue_arguments(method.arguments, subject);
+  if (!arguments) return arguments.error();
+  if (arguments->is_quorum) {
+    const auto wrong = [&](std::string_view property) {
+      return Fault{ReplyCode::precondition_failed,
+                   fmt::format("invalid property '{}' for {}", property, subject)};
+    };
+    if (!method.durable) return wrong("non-durable");
+    if (method.exclusive) return wrong("exclusive-owner");
+    if (method.auto_delete) return wrong("auto-delete");
+  }
+  if (host.queues.size() >= limits.queues_max) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("cannot declare queue '{}': queue limit in vhost '{}' ({}) is reached",
+                             name, host.name, limits.queues_max)};
+  }
+  auto made = std::make_unique<Queue>(QueueId{++last_queue_id}, host.name, name,
+                                      std::move(*arguments), method.arguments);
+  // An exclusive queue ends with its connection, so with the process: there is nothing to write.
+  made->is_durable = method.durable;
+  made->is_auto_delete = method.auto_delete;
+  if (method.exclusive) made->owner = channel.connection->id;
+  made->unused_since = to_milliseconds(now);
+  if (made->is_durable && !made->owner) {
+    record(QueueDeclaredRecord{made->id, host.name, name, made->is_auto_delete, made->table});
+  }
+  queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
+  host.queues.emplace(name, std::move(made));
+  return ok(0, 0);
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBind& method,
+                                           WallTime now) {
+  const auto queue = need_queue(channel, method.queue.view());
+  if (!queue) return queue.error();
+  const Outcome allowed = check_exclusive(channel, **queue);
+  if (!allowed) return allowed.error();
+  if (method.exchange.empty()) return on_default_exchange();
+  const auto exchange = need_exchange(channel, method.exchange.view());
+  if (!exchange) return exchange.error();
+  const auto checked = check_headers_arguments(**exchange, method.arguments);
+  if (!checked) return checked.error();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  if (host.binding_count >= limits.bindings_max) {
+    return Fault{ReplyCode::precondition_failed, "limit of bindings is reached"};
+  }
+  Binding binding{{*queue, nullptr},
+                  method.routing_key.text(),
+                  method.arguments,
+                  (*queue)->is_durable && !(*queue)->owner && (*exchange)->is_durable};
+  const bool is_durable = binding.is_durable;
+  BoundRecord written = to_record(host.name, **exchange, binding);
+  if ((*exchange)->bind(std::move(binding))) {
+    ++host.binding_count;
+    if (is_durable) record(std::move(written));
+  }
+  (*queue)->unused_since = to_milliseconds(now);
+  if (!method.no_wait) send(channel, wire::QueueBindOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUnbind& method,
+                                           WallTime) {
+  if (method.exchange.empty()) return on_default_exchange();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto exchange = host.exchanges.find(method.exchange.view());
+  const auto queue = host.queues.find(method.queue.view());
+  if (exchange != host.exchanges.end() && queue != host.queues.end()) {
+    const Outcome allowed = check_exclusive(channel, *queue->second);
+    if (!allowed) return allowed.error();
+    const Destination to{queue->second.get(), nullptr};
+    const auto gone = exchange->second->unbind(to, method.routing_key.view(), method.arguments);
+    if (gone.was_there) {
+      --host.binding_count;
+      if (gone.was_durable) {
+        record(UnboundRecord{{host.name, exchange->second->name, to.queue->name, true,
+                              method.routing_key.text(), method.arguments}});
+      }
+      delete_if_unused(*exchange->second, host);
+    }
+  }
+  send(channel, wire::QueueUnbindOk{});
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePurge& method,
+                                           WallTime) {
+  const auto found = need_queue(channel, method.queue.view());
+  if (!found) return found.error();
+  Queue& queue = **found;
+  const Outcome allowed = check_exclusive(channel, queue);
+  if (!allowed) return allowed.error();
+  const std::vector<Entry> gone = queue.take_all();
+  for (const Entry& entry : gone) drop(queue, entry);
+  if (!method.no_wait) {
+    send(channel, wire::QueuePurgeOk{static_cast<std::uint32_t>(gone.size())});
+  }
+  return {};
+}
+
+Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDelete& method,
+                                           WallTime now) {
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto found = host.queues.find(method.queue.view());
+  std::size_t count = 0;
+  if (found != host.queues.end()) {
+    Queue& queue = *found->second;
+    const Outcome allowed = check_exclusive(channel, queue);
+    if (!allowed) return allowed.error();
+    if (method.if_unused && !queue.consumers.empty()) {
+      return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
+    }
+    if (method.if_empty && queue.ready_count() > 0) {
+      return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
+    }
+    count = queue.ready_count();
+    delete_queue(queue, now);
+  }
+  if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
+  return {};
+}
+
+void Broker::Inside::delete_queue(Queue& queue, WallTime) {
+  VirtualHost& host = virtual_host(queue.virtual_host);
+  if (queue.is_durable && !queue.owner) record(QueueDeletedRecord{queue.id});
+  for (const Entry& entry : queue.take_all()) release(*entry.message);
+  // Deliveries in hand lose their queue: their answers are taken and change nothing.
+  for (auto& [id, connection] : connections) {
+    for (auto& [number, channel] : connection->channels) {
+      const auto forget = [&](Unacked& unacked) {
+        if (unacked.queue != &queue) return;
+        release(*unacked.entry.message);
+        unacked.entry.message = nullptr;
+        unacked.queue = nullptr;
+      };
+      for (Unacked& unacked : channel->unacked) forget(unacked);
+      for (HeldAnswer& held : channel->held_answers) forget(held.unacked);
+    }
+  }
+  for (auto& [ticket, job] : dead_letters) {
+    if (job.queue != &queue) continue;
+    release(*job.entry.message);
+    job.entry.message = nullptr;
+    job.queue = nullptr;
+  }
+  for (Consumer* consumer : std::vector<Consumer*>(queue.consumers)) {
+    Channel& channel = *consumer->channel;
+    send(channel, wire::BasicCancel{consumer->tag, true});
+    for (Unacked& unacked : channel.unacked) {
+      if (unacked.consumer == consumer) unacked.consumer = nullptr;
+    }
+    channel.consumers.erase(channel.consumers.find(consumer->tag));
+  }
+  queue.consumers.clear();
+  std::vector<std::string> sources;
+  for (auto& [name, exchange] : host.exchanges) {
+    const std::size_t gone = exchange->unbind_all({&queue, nullptr}).size();
+    host.binding_count -= gone;
+    if (gone > 0) sources.push_back(name);
+  }
+  delete_unused(sources, host);
+  std::erase(touched, &queue);
+  queues_by_id.erase(static_cast<std::uint64_t>(queue.id));
+  host.queues.erase(host.queues.find(queue.name));
+}
+
+}  // namespace pronto::broker

@@ -1,0 +1,138 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "inside.hpp"
+#include "pronto/wire/properties.hpp"
+
+namespace pronto::broker {
+
+namespace {
+
+using wire::Table;
+using wire::Value;
+
+/// Notes in the header x-death that `queue` gave the message up for `reason`.
+/// The newest entry comes first; one of the same queue and reason is counted up.
+/// Source: RabbitMQ, dead letter exchanges, "Dead-Lettered Message Headers".
+void add_death(Table& headers, const Queue& queue, std::string_view reason, const Content& content,
+               const std::optional<std::string>& expiration, WallTime now) {
+  wire::Array deaths;
+  if (const wire::Array* known = headers.find_array("x-death")) deaths = *known;
+  Table death;
+  const auto found = std::ranges::find_if(deaths, [&](const Value& value) {
+    const Table* table = value.get_if<Table>();
+    return table && table->find_string("queue") == queue.name &&
+           table->find_string("reason") == reason;
+  });
+  if (found != deaths.end()) {
+    death = *found->get_if<Table>();
+    death.set("count", death.find_integer("count").value_or(0) + 1);
+    deaths.erase(found);
+  } else {
+    wire::Array keys{Value{content.routing_key}};
+    if (const wire::Array* copies = headers.find_array("CC")) {
+      keys.insert(keys.end(), copies->begin(), copies->end());
+    }
+    death.append("count", std::int64_t{1});
+    death.append("reason", reason);
+    death.append("queue", queue.name);
+    death.append("time", wire::Timestamp{static_cast<std::uint64_t>(
+                             std::chrono::floor<seconds>(now).time_since_epoch().count())});
+    death.append("exchange", content.exchange);
+    death.append("routing-keys", std::move(keys));
+    if (expiration) death.append("original-expiration", *expiration);
+  }
+  deaths.insert(deaths.begin(), Value{std::move(death)});
+  headers.set("x-death", std::move(deaths));
+  if (!headers.find("x-first-death-reason")) {
+    headers.append("x-first-death-reason", reason);
+    headers.append("x-first-death-queue", queue.name);
+    headers.append("x-first-death-exchange", content.exchange);
+  }
+}
+
+/// Whether the message has gone round through `queue` without anybody rejecting it: it would for
+/// ever.
+bool is_cycle(const Table& headers, const Queue& queue) {
+  const wire::Array* deaths = headers.find_array("x-death");
+  if (!deaths) return false;
+  bool was_here = false;
+  for (const Value& value : *deaths) {
+    const Table* death = value.get_if<Table>();
+    if (!death) continue;
+    if (death->find_string("reason") == "rejected") return false;
+    if (death->find_string("queue") == queue.name) was_here = true;
+  }
+  return was_here;
+}
+
+}  // namespace
+
+void Broker::Inside::release(Message& message) {
+  PRONTO_ASSERT(message.holders > 0);
+  if (--message.holders > 0) return;
+  // One that is still to be written is released at the end of the command.
+  if (std::ranges::find(new_bodies, &message) != new_bodies.end()) return;
+  effects.release(message.body);
+  delete &message;
+}
+
+void Broker::Inside::drop(Queue& queue, const Entry& entry) {
+  if (entry.message->durable_at != JournalSequence{}) record_removed(queue, entry.sequence);
+  release(*entry.message);
+}
+
+void Broker::Inside::discard(Queue& queue, Entry entry, std::string_view reason, WallTime) {
+  const bool leads_on =
+      queue.arguments.dead_letter_exchange.has_value() &&
+      virtual_host(queue.virtual_host).exchanges.contains(*queue.arguments.dead_letter_exchange);
+  // What is still to be written has no place to be fetched from; it is, in the next command.
+  if (!leads_on) {
+    drop(queue, entry);
+    return;
+  }
+  const FetchTicket ticket{++last_ticket};
+  dead_letters.emplace(ticket, DeadLetterJob{&queue, entry, reason});
+  if (std::ranges::find(new_bodies, entry.message) == new_bodies.end()) {
+    effects.fetch(entry.message->body, ticket);
+  } else {
+    new_fetches.push_back(ticket);
+  }
+}
+
+void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
+  Inside& inside = *inside_;
+  const auto found = inside.dead_letters.find(ticket);
+  if (found == inside.dead_letters.end()) return;
+  const DeadLetterJob job = found->second;
+  inside.dead_letters.erase(found);
+  if (!job.queue) return;
+  Queue& queue = *job.queue;
+  if (content) {
+    auto properties = wire::decode_properties(content->properties);
+    PRONTO_ASSERT(properties.has_value());
+    Table headers = properties->headers.value_or(Table{});
+    std::optional<std::string> expiration;
+    if (properties->expiration) expiration = properties->expiration->text();
+    add_death(headers, queue, job.reason, *content, expiration, now);
+    properties->headers = headers;
+    properties->expiration.reset();
+
+    auto letter = std::make_shared<Content>();
+    letter->exchange = *queue.arguments.dead_letter_exchange;
+    letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content->routing_key);
+    letter->properties = wire::encode_properties(*properties);
+    letter->body = content->body;
+    VirtualHost& host = inside.virtual_host(queue.virtual_host);
+    std::vector<Queue*> queues =
+        inside.route(host, letter->exchange, letter->routing_key, &headers);
+    std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
+    if (!queues.empty()) inside.store(queues, letter, now);
+  }
+  // The move is one unit: the letter's records and this removal.
+  inside.drop(queue, job.entry);
+  inside.finish(now);
+}
+
+}  // namespace pronto::broker

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "pronto/base/result.hpp"
+#include "pronto/wire/reply_code.hpp"
+#include "pronto/wire/table.hpp"
+
+namespace pronto::broker {
+
+class Exchange;
+class Queue;
+
+enum class ExchangeType { direct, fanout, topic, headers };
+
+std::string_view name_of(ExchangeType type) noexcept;
+/// Errors: `command_invalid` for a type that we do not have.
+Result<ExchangeType, wire::Fault> parse_exchange_type(std::string_view name);
+
+/// Where a binding leads: one of the two.
+struct Destination {
+  Queue* queue = nullptr;
+  Exchange* exchange = nullptr;
+  bool operator==(const Destination&) const = default;
+};
+
+struct Binding {
+  Destination destination;
+  std::string routing_key;
+  wire::Table arguments;
+  bool is_durable = false;
+};
+
+/// Routes messages to the queues and exchanges that are bound to it.
+/// Runs on: the engine's thread.
+class Exchange {
+ public:
+  Exchange(std::string exchange_name, ExchangeType exchange_type)
+      : name{std::move(exchange_name)}, type{exchange_type} {}
+
+  const std::string name;
+  const ExchangeType type;
+  bool is_durable = false;
+  bool is_auto_delete = false;
+  bool is_internal = false;
+  bool is_predeclared = false;
+  wire::Table table;
+  std::string alternate;           ///< the exchange for what is not routed; empty: none
+  std::size_t incoming_count = 0;  ///< exchanges that are bound to it
+
+  /// Returns: false when there is an equal one already.
+  bool bind(Binding binding);
+  /// Returns: whether there was one, and whether it was durable.
+  struct Unbound {
+    bool was_there = false;
+    bool was_durable = false;
+  };
+  Unbound unbind(const Destination& destination, std::string_view key,
+                 const wire::Table& arguments);
+  /// Removes all bindings to `destination`. Returns: those that were there.
+  std::vector<Binding> unbind_all(const Destination& destination);
+  const std::vector<Binding>& bindings() const noexcept { return bindings_; }
+
+  /// Appends the destinations for a message; perhaps some of them twice.
+  void match(std::string_view key, const wire::Table* headers, std::vector<Destination>& to) const;
+
+ private:
+  void index();
+
+  std::vector<Binding> bindings_;
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
+  std::unordered_map<std::string, std::vector<Destination>, Hash, std::equal_to<>>
+      by_key_;  // direct
+};
+
+/// Whether `key` matches a topic `pattern`: words between dots, `*` is one word, `#` any number.
+/// Work is bounded by words of the pattern times words of the key.
+bool topic_matches(std::string_view pattern, std::string_view key);
+
+/// Whether `headers` satisfy a headers binding. Source: RabbitMQ, headers exchange, x-match.
+bool headers_match(const wire::Table& arguments, const wire::Table& headers);
+
+}  // namespace pronto::broker

@@ -1,0 +1,227 @@
+#pragma once
+
+#include <deque>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "exchange.hpp"
+#include "pronto/broker/broker.hpp"
+#include "queue.hpp"
+
+namespace pronto::broker {
+
+struct Channel;
+struct Connection;
+
+/// Who takes messages from a queue.
+struct Consumer {
+  std::string tag;
+  Queue* queue = nullptr;
+  Channel* channel = nullptr;
+  bool no_ack = false;
+  bool is_exclusive = false;
+  std::uint16_t prefetch_max = 0;  ///< 0: no limit of its own
+  std::size_t unacked_count = 0;
+};
+
+/// A delivery in hand: out with a consumer, waiting for its answer.
+struct Unacked {
+  std::uint64_t tag = 0;
+  Queue* queue = nullptr;        ///< null once the queue was deleted
+  Consumer* consumer = nullptr;  ///< null for basic.get, or once it was cancelled
+  Entry entry;
+};
+
+/// A publish held back until tx.commit.
+struct HeldPublish {
+  wire::BasicPublish method;
+  ContentPtr content;
+};
+struct HeldAnswer {
+  Unacked unacked;
+  bool is_ack = true;
+  bool requeue = false;
+};
+
+struct Channel {
+  enum class Mode { plain, confirm, transaction };
+
+  Connection* connection = nullptr;
+  ChannelId id{};
+  Mode mode = Mode::plain;
+  std::uint16_t prefetch_max = 0;  ///< of the channel as a whole (global)
+  std::uint16_t consumer_prefetch_max = 0;
+  std::uint64_t last_delivery_tag = 0;
+  std::uint64_t published_count = 0;  ///< the tag of the last publish in confirm mode
+  std::deque<Unacked> unacked;        ///< by tag
+  std::map<std::string, std::unique_ptr<Consumer>, std::less<>> consumers;
+  std::size_t consumer_unacked_count = 0;
+
+  /// Publishes without a confirm yet, in order.
+  struct Unconfirmed {
+    std::uint64_t tag;
+    JournalSequence durable_at;
+    bool is_ack;
+  };
+  std::deque<Unconfirmed> unconfirmed;
+  bool is_touched = false;  ///< may have something to confirm
+
+  std::vector<HeldPublish> held_publishes;
+  std::vector<HeldAnswer> held_answers;
+
+  std::string reply_consumer_tag;  ///< of direct reply-to; empty: none
+  std::string reply_name;          ///< what reply_to becomes
+};
+
+struct Connection {
+  ConnectionId id{};
+  std::string virtual_host;
+  std::string user;
+  bool has_credit = true;
+  std::map<ChannelId, std::unique_ptr<Channel>> channels;
+};
+
+struct VirtualHost {
+  std::string name;
+  std::map<std::string, std::unique_ptr<Queue>, std::less<>> queues;
+  std::map<std::string, std::unique_ptr<Exchange>, std::less<>> exchanges;
+  std::size_t binding_count = 0;
+};
+
+/// A message on its way to a dead-letter exchange.
+struct DeadLetterJob {
+  Queue* queue = nullptr;
+  Entry entry;
+  std::string_view reason;
+};
+
+/// The engine's state. Commands change it and collect records; `finish` ends each command.
+class Broker::Inside {
+ public:
+  Inside(Effects& effects, Random& random, Limits limits);
+
+  using Outcome = Result<void, wire::Fault>;
+
+  // broker.cpp
+  VirtualHost& virtual_host(const std::string& name);
+  Channel* find_channel(ConnectionId connection, ChannelId channel);
+  void close_channel(Channel& channel, WallTime now);
+  void report(Channel& channel, wire::Fault fault, wire::MethodId method, WallTime now);
+  void finish(WallTime now);
+
+  // Records of the command under way.
+  void record(Record record) { records.push_back(std::move(record)); }
+  void record_removed(const Queue& queue, std::uint64_t sequence);
+
+  // broker_topology.cpp
+  Outcome on(Channel& channel, const wire::ExchangeDeclare& method, WallTime now);
+  Outcome on(Channel& channel, const wire::ExchangeDelete& method, WallTime now);
+  Outcome on(Channel& channel, const wire::ExchangeBind& method, WallTime now);
+  Outcome on(Channel& channel, const wire::ExchangeUnbind& method, WallTime now);
+  Outcome on(Channel& channel, const wire::QueueDeclare& method, WallTime now);
+  Outcome on(Channel& channel, const wire::QueueBind& method, WallTime now);
+  Outcome on(Channel& channel, const wire::QueueUnbind& method, WallTime now);
+  Outcome on(Channel& channel, const wire::QueuePurge& method, WallTime now);
+  Outcome on(Channel& channel, const wire::QueueDelete& method, WallTime now);
+  void delete_queue(Queue& queue, WallTime now);
+  void delete_exchange(Exchange& exchange, VirtualHost& host);
+  void delete_if_unused(Exchange& exchange, VirtualHost& host);
+  void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
+  Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
+  Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
+  Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
+
+  // broker_consume.cpp
+  Outcome on(Channel& channel, const wire::BasicQos& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicConsume& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicCancel& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicGet& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicAck& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicReject& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicNack& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicRecover& method, WallTime now);
+  Outcome on(Channel& channel, const wire::BasicRecoverAsync& method, WallTime now);
+  Outcome on(Channel& channel, const wire::ChannelFlow& method, WallTime now);
+  Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue,
+                 WallTime now);
+  void settle(Unacked unacked, bool is_ack, bool requeue, WallTime now);
+  void requeue_all(Channel& channel, WallTime now);
+  void remove_consumer(Consumer& consumer, WallTime now);
+  void touch(Queue& queue);
+  void touch_queues_of(Channel& channel);
+  void dispatch(Queue& queue, WallTime now);
+  bool can_take(const Consumer& consumer) const;
+  void hand_out(Consumer& consumer, Entry entry);
+  bool is_deliverable(const Entry& entry) const;
+
+  // broker_publish.cpp
+  Outcome publish(Channel& channel, const wire::BasicPublish& method, ContentPtr content,
+                  WallTime now);
+  Outcome check_publish(Channel& channel, const wire::BasicPublish& method, ContentPtr& content);
+  /// Whether all queues took it.
+  bool route_and_store(Channel* channel, const wire::BasicPublish& method,
+                       const ContentPtr& content, WallTime now);
+  void store(const std::vector<Queue*>& queues, const ContentPtr& content, WallTime now);
+  std::vector<Queue*> route(VirtualHost& host, std::string_view exchange, std::string_view key,
+                            const wire::Table* headers);
+  bool reply_directly(std::string_view key, const ContentPtr& content);
+  Outcome on(Channel& channel, const wire::ConfirmSelect& method, WallTime now);
+  Outcome on(Channel& channel, const wire::TxSelect& method, WallTime now);
+  Outcome on(Channel& channel, const wire::TxCommit& method, WallTime now);
+  Outcome on(Channel& channel, const wire::TxRollback& method, WallTime now);
+  void confirm_durable(Channel& channel);
+  void enforce_length(Queue& queue, WallTime now);
+
+  // dead_letter.cpp
+  /// Takes an entry out of its queue for good: to the dead-letter exchange when there is one.
+  void discard(Queue& queue, Entry entry, std::string_view reason, WallTime now);
+  void drop(Queue& queue, const Entry& entry);
+  void release(Message& message);
+
+  template <class M>
+  void send(const Channel& channel, const M& method) {
+    effects.send(channel.connection->id, channel.id, wire::Method{method});
+  }
+  static std::int64_t to_milliseconds(WallTime time) { return time.time_since_epoch().count(); }
+
+  Effects& effects;
+  Random& random;
+  const Limits limits;
+
+  std::map<std::string, VirtualHost, std::less<>> hosts;
+  std::map<ConnectionId, std::unique_ptr<Connection>> connections;
+  std::unordered_map<std::uint64_t, Queue*> queues_by_id;
+  std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
+  std::uint64_t last_queue_id = 0;
+  JournalSequence durable_upto{};
+
+  /// Queues with messages that wait to become durable: in the order of their appends.
+  std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;
+  /// Channels with publishes that wait for it.
+  std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
+
+  std::map<FetchTicket, DeadLetterJob> dead_letters;
+  std::uint64_t last_ticket = 0;
+
+  // The command under way.
+  std::vector<Record> records;
+  std::vector<Message*> new_bodies;  // as their records stand in the unit
+  std::vector<Channel::Unconfirmed*> new_unconfirmed;
+  std::vector<QueueId> new_queues;       // that got journaled messages
+  std::vector<FetchTicket> new_fetches;  // of bodies that are still to be written
+  std::vector<Queue*> touched;
+
+  // Recovery.
+  std::vector<BodyRef> recovered_bodies;  // of the unit under way, and before
+  std::unordered_map<std::uint64_t, Message*> recovered_messages;  // by body position
+  bool is_recovering = false;
+};
+
+}  // namespace pronto::broker

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "pronto/base/result.hpp"
+#include "pronto/wire/reply_code.hpp"
+#include "pronto/wire/table.hpp"
+
+namespace pronto::broker {
+
+enum class Overflow { drop_head, reject_publish, reject_publish_dlx };
+
+/// What a queue's x-arguments say.
+struct QueueArguments {
+  std::optional<std::int64_t> message_ttl_ms;
+  std::optional<std::int64_t> expires_ms;
+  std::optional<std::uint64_t> length_max;
+  std::optional<std::uint64_t> bytes_max;
+  std::optional<std::int64_t> delivery_limit;
+  std::optional<std::string> dead_letter_exchange;
+  std::optional<std::string> dead_letter_routing_key;
+  Overflow overflow = Overflow::drop_head;
+  std::uint8_t priority_max = 0;
+  bool is_quorum = false;
+  bool is_single_active = false;
+};
+
+/// Checks and reads the arguments of queue.declare.
+/// Errors: `precondition_failed` with RabbitMQ's text; `subject` is "queue 'q' in vhost '/'".
+Result<QueueArguments, wire::Fault> parse_queue_arguments(const wire::Table& table,
+                                                          const std::string& subject);
+
+/// Whether a declare with `received` means the queue that was made with `current`.
+/// Errors: `precondition_failed`, RabbitMQ's text for the first difference, then all others.
+Result<void, wire::Fault> check_equivalent(const wire::Table& received, const wire::Table& current,
+                                           const std::string& subject);
+
+}  // namespace pronto::broker

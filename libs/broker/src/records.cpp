@@ -1,0 +1,286 @@
+#include "pronto/broker/records.hpp"
+
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "pronto/wire/properties.hpp"
+#include "pronto/wire/reader.hpp"
+#include "pronto/wire/writer.hpp"
+
+namespace pronto::broker {
+namespace {
+
+// Integers are little-endian here, unlike on the wire: no other program reads them.
+template <class Number>
+void put(Bytes& out, Number number) {
+  const std::size_t at = out.size();
+  out.resize(at + sizeof number);
+  std::memcpy(out.data() + at, &number, sizeof number);
+}
+
+void put_text(Bytes& out, std::string_view text) {
+  put(out, static_cast<std::uint32_t>(text.size()));
+  append(out, as_bytes(text));
+}
+
+void put_table(Bytes& out, const wire::Table& table) {
+  wire::Writer writer{out};
+  writer.write(table);
+}
+
+/// Reads what `put` wrote; once short, always failed.
+class Source {
+ public:
+  explicit Source(BytesView bytes) : left_{bytes} {}
+
+  template <class Number>
+  Number take() {
+    Number number{};
+    if (left_.size() < sizeof number) {
+      failed_ = true;
+      left_ = {};
+      return number;
+    }
+    std::memcpy(&number, left_.data(), sizeof number);
+    left_ = left_.subspan(sizeof number);
+    return number;
+  }
+  bool flag() { return take<std::uint8_t>() != 0; }
+  std::string text() { return to_string(bytes(take<std::uint32_t>())); }
+  BytesView bytes(std::size_t size) {
+    if (left_.size() < size) {
+      failed_ = true;
+      left_ = {};
+      return {};
+    }
+    const BytesView taken = left_.first(size);
+    left_ = left_.subspan(size);
+    return taken;
+  }
+  wire::Table table() {
+    // A field table begins with its length, big-endian.
+    if (left_.size() < 4) {
+      failed_ = true;
+      return {};
+    }
+    std::uint32_t size = 0;
+    for (std::size_t i = 0; i < 4; ++i) size = size << 8 | std::to_integer<std::uint32_t>(left_[i]);
+    auto read = wire::decode_table(bytes(std::size_t{4} + size));
+    if (!read) {
+      failed_ = true;
+      return {};
+    }
+    return std::move(*read);
+  }
+  BytesView rest() { return bytes(left_.size()); }
+  bool is_done() const { return !failed_ && left_.empty(); }
+
+ private:
+  BytesView left_;
+  bool failed_ = false;
+};
+
+void put_binding(Bytes& out, const BoundRecord& binding) {
+  put_text(out, binding.virtual_host);
+  put_text(out, binding.source);
+  put_text(out, binding.destination);
+  put(out, static_cast<std::uint8_t>(binding.to_queue));
+  put_text(out, binding.routing_key);
+  put_table(out, binding.arguments);
+}
+
+BoundRecord take_binding(Source& source) {
+  BoundRecord binding;
+  binding.virtual_host = source.text();
+  binding.source = source.text();
+  binding.destination = source.text();
+  binding.to_queue = source.flag();
+  binding.routing_key = source.text();
+  binding.arguments = source.table();
+  return binding;
+}
+
+struct Put {
+  Bytes& out;
+
+  void operator()(const BodyRecord& record) const {
+    const Content& content = *record.content;
+    put_text(out, content.exchange);
+    put_text(out, content.routing_key);
+    put(out, static_cast<std::uint32_t>(content.properties.size()));
+    append(out, content.properties);
+  }
+  void operator()(const EnqueueRecord& record) const {
+    put(out, record.queue);
+    put(out, record.sequence);
+    put(out, record.bodies_back);
+    put(out, record.body_bytes);
+    put(out, record.priority);
+    put(out, record.expires_at);
+  }
+  void operator()(const RemoveRecord& record) const {
+    put(out, record.queue);
+    put(out, record.first);
+    put(out, record.last);
+  }
+  void operator()(const DeliveryCountRecord& record) const {
+    put(out, record.queue);
+    put(out, record.sequence);
+    put(out, record.count);
+  }
+  void operator()(const QueueDeclaredRecord& record) const {
+    put(out, record.queue);
+    put_text(out, record.virtual_host);
+    put_text(out, record.name);
+    put(out, static_cast<std::uint8_t>(record.is_auto_delete));
+    put_table(out, record.arguments);
+  }
+  void operator()(const QueueDeletedRecord& record) const { put(out, record.queue); }
+  void operator()(const QueuePurgedRecord& record) const {
+    put(out, record.queue);
+    put(out, record.below);
+    for (const std::uint64_t sequence : record.kept) put(out, sequence);
+  }
+  void operator()(const ExchangeDeclaredRecord& record) const {
+    put_text(out, record.virtual_host);
+    put_text(out, record.name);
+    put_text(out, record.type);
+    put(out, static_cast<std::uint8_t>(record.is_auto_delete));
+    put(out, static_cast<std::uint8_t>(record.is_internal));
+    put_table(out, record.arguments);
+  }
+  void operator()(const ExchangeDeletedRecord& record) const {
+    put_text(out, record.virtual_host);
+    put_text(out, record.name);
+  }
+  void operator()(const BoundRecord& record) const { put_binding(out, record); }
+  void operator()(const UnboundRecord& record) const { put_binding(out, record.binding); }
+};
+
+ContentPtr take_content(Source& source) {
+  auto content = std::make_shared<Content>();
+  content->exchange = source.text();
+  content->routing_key = source.text();
+  const BytesView properties = source.bytes(source.take<std::uint32_t>());
+  content->properties.assign(properties.begin(), properties.end());
+  const BytesView body = source.rest();
+  content->body.assign(body.begin(), body.end());
+  return content;
+}
+
+}  // namespace
+
+RecordType type_of(const Record& record) noexcept {
+  return static_cast<RecordType>(record.index() + 1);
+}
+static_assert(std::is_same_v<std::variant_alternative_t<10, Record>, UnboundRecord> &&
+              static_cast<int>(RecordType::unbound) == 11);
+
+void append_payload(Bytes& out, const Record& record) {
+  std::visit(Put{out}, record);
+}
+
+BytesView trailing_bytes(const Record& record) noexcept {
+  if (const auto* body = std::get_if<BodyRecord>(&record)) return body->content->body;
+  return {};
+}
+
+Result<ContentPtr> decode_body(BytesView payload) {
+  Source source{payload};
+  ContentPtr content = take_content(source);
+  if (!source.is_done()) return Error::malformed;
+  return content;
+}
+
+Result<Record> decode_record(RecordType type, BytesView payload) {
+  Source source{payload};
+  Record record;
+  switch (type) {
+    case RecordType::body:
+      record = BodyRecord{take_content(source)};
+      break;
+    case RecordType::enqueue: {
+      EnqueueRecord enqueue;
+      enqueue.queue = source.take<QueueId>();
+      enqueue.sequence = source.take<std::uint64_t>();
+      enqueue.bodies_back = source.take<std::uint32_t>();
+      enqueue.body_bytes = source.take<std::uint32_t>();
+      enqueue.priority = source.take<std::uint8_t>();
+      enqueue.expires_at = source.take<std::int64_t>();
+      record = enqueue;
+      break;
+    }
+    case RecordType::remove: {
+      RemoveRecord remove;
+      remove.queue = source.take<QueueId>();
+      remove.first = source.take<std::uint64_t>();
+      remove.last = source.take<std::uint64_t>();
+      if (remove.first > remove.last) return Error::malformed;
+      record = remove;
+      break;
+    }
+    case RecordType::delivery_count: {
+      DeliveryCountRecord count;
+      count.queue = source.take<QueueId>();
+      count.sequence = source.take<std::uint64_t>();
+      count.count = source.take<std::uint32_t>();
+      record = count;
+      break;
+    }
+    case RecordType::queue_declared: {
+      QueueDeclaredRecord queue;
+      queue.queue = source.take<QueueId>();
+      queue.virtual_host = source.text();
+      queue.name = source.text();
+      queue.is_auto_delete = source.flag();
+      queue.arguments = source.table();
+      record = std::move(queue);
+      break;
+    }
+    case RecordType::queue_deleted:
+      record = QueueDeletedRecord{source.take<QueueId>()};
+      break;
+    case RecordType::queue_purged: {
+      QueuePurgedRecord purged;
+      purged.queue = source.take<QueueId>();
+      purged.below = source.take<std::uint64_t>();
+      const BytesView kept = source.rest();
+      if (kept.size() % sizeof(std::uint64_t) != 0) return Error::malformed;
+      purged.kept.resize(kept.size() / sizeof(std::uint64_t));
+      if (!kept.empty()) std::memcpy(purged.kept.data(), kept.data(), kept.size());
+      record = std::move(purged);
+      break;
+    }
+    case RecordType::exchange_declared: {
+      ExchangeDeclaredRecord exchange;
+      exchange.virtual_host = source.text();
+      exchange.name = source.text();
+      exchange.type = source.text();
+      exchange.is_auto_delete = source.flag();
+      exchange.is_internal = source.flag();
+      exchange.arguments = source.table();
+      record = std::move(exchange);
+      break;
+    }
+    case RecordType::exchange_deleted: {
+      ExchangeDeletedRecord exchange;
+      exchange.virtual_host = source.text();
+      exchange.name = source.text();
+      record = std::move(exchange);
+      break;
+    }
+    case RecordType::bound:
+      record = take_binding(source);
+      break;
+    case RecordType::unbound:
+      record = UnboundRecord{take_binding(source)};
+      break;
+    default:
+      return Error::malformed;
+  }
+  if (!source.is_done()) return Error::malformed;
+  return record;
+}
+
+}  // namespace pronto::broker

@@ -1,0 +1,141 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pronto/base/bytes.hpp"
+#include "pronto/base/result.hpp"
+#include "pronto/journal/file.hpp"
+
+namespace pronto::journal {
+
+/// Where a record lies: segment number in the upper 32 bits, offset in the segment below.
+enum class Position : std::uint64_t {};
+/// Counts units from 1, over all segments and restarts.
+enum class Sequence : std::uint64_t {};
+/// What a record is; the journal does not know. 0 and 255 are its own.
+enum class RecordType : std::uint8_t {};
+
+/// A record to append, its payload in parts that are copied once, into the batch.
+struct Record {
+  RecordType type{};
+  std::array<BytesView, 2> parts{};
+};
+
+/// What a unit needs the disk to have.
+enum class Need {
+  space,   ///< room for more, beside the reserve: publishes
+  reserve  ///< may use the reserve, so that a full disk can be drained: acks, deletes
+};
+
+struct Appended {
+  std::vector<Position> positions;  ///< of each record of the unit
+  Sequence sequence{};              ///< of the unit
+};
+
+/// Bytes that a recovery could not read.
+struct Damage {
+  std::string file;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+  std::string reason;
+};
+
+/// What a recovery tells, in the journal's order.
+struct Replay {
+  /// `payload` lives until the call returns.
+  std::function<void(RecordType type, Position position, BytesView payload)> on_record;
+  std::function<void(const Damage& damage)> on_damage;
+};
+
+enum class SyncMode {
+  sync,      ///< each group is synced before it counts as durable
+  interval,  ///< it counts as durable when written; synced every `interval`
+  none       ///< it counts as durable when written; the system syncs when it likes
+};
+
+enum class Threading {
+  own_thread,  ///< a thread writes and syncs
+  manual       ///< `write_once` does, called by a test or a simulation
+};
+
+struct Options {
+  std::uint64_t segment_bytes = 64 * 1024 * 1024;   ///< 4 KiB to 1 GiB
+  std::uint64_t batch_bytes_max = 8 * 1024 * 1024;  ///< of one write; units beyond it are parted
+  std::uint64_t free_bytes_min =
+      64 * 1024 * 1024;  ///< kept free on the disk; below it there is no room
+  SyncMode mode = SyncMode::sync;
+  std::chrono::milliseconds interval{200};
+  Threading threading = Threading::own_thread;
+  /// Called on the log thread (manual: by `write_once`) after `durable_upto` has moved.
+  std::function<void(Sequence)> on_durable;
+  /// Called once, there too, when a write or sync has failed: for ever.
+  std::function<void(std::error_code)> on_failure;
+};
+
+struct SegmentView {
+  std::uint32_t number = 0;
+  std::uint64_t bytes = 0;  ///< written
+};
+
+struct Statistics {
+  std::uint64_t batches_total = 0;
+  std::uint64_t syncs_total = 0;
+  std::uint64_t written_bytes_total = 0;
+  std::chrono::nanoseconds last_sync{0};
+  std::chrono::nanoseconds longest_sync{0};
+};
+
+/// An append-only log of records in atomic units. Source: docs/formats/journal.md; BROKER.md 3
+/// and 4.
+class Log {
+ public:
+  /// Locks the folder, replays what is there, and opens the log for appending.
+  ///
+  /// Errors: `Error::locked`; `Error::too_new` (nothing was touched); the disk's.
+  /// Blocks: for the length of the replay.
+  static Result<std::unique_ptr<Log>> open(std::unique_ptr<Disk> disk, Options options,
+                                           const Replay& replay);
+  ~Log();
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  /// Adds a unit to the pending batch: after a crash all of it is there, or nothing.
+  ///
+  /// Returns at once; the unit counts when `durable_upto` has reached its sequence.
+  /// Errors: `no_space_on_device` for `Need::space` on a full disk; after a failed write or sync
+  /// always that error. Runs on: one thread, the owner's.
+  Result<Appended> append(std::span<const Record> unit, Need need);
+  /// Whether `Need::space` would be met now. Runs on: the owner's thread.
+  bool has_room();
+
+  /// The payload of a record, from memory while it is not written, else from the disk.
+  /// Errors: `Error::damaged`, the disk's. Runs on: the owner's thread. Blocks: on the disk.
+  Result<Bytes> read(Position position);
+
+  /// Runs on: any thread.
+  Sequence durable_upto() const;
+  /// Waits until all that was appended is durable. Errors: as `append`. Blocks: on the disk.
+  Result<void> flush();
+  /// Does what the log thread does, once. Returns: whether there was something. `Threading::manual`
+  /// only.
+  Result<bool> write_once();
+
+  /// Segments that lie wholly before `position` may go: nothing in them is needed.
+  Result<void> drop_before(Position position);
+  std::vector<SegmentView> segments() const;
+  Statistics statistics() const;
+
+ private:
+  class Inside;
+  explicit Log(std::unique_ptr<Inside> inside);
+  std::unique_ptr<Inside> inside_;
+};
+
+}  // namespace pronto::journal

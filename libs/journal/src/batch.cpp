@@ -1,0 +1,112 @@
+#include "batch.hpp"
+
+#include <cstring>
+
+#include "pronto/base/crc32c.hpp"
+
+namespace pronto::journal {
+namespace {
+
+constexpr std::string_view segment_magic = "PRONTOSG";
+constexpr std::uint32_t batch_magic = 0x54414250;  // "PBAT"
+constexpr std::size_t checksum_offset = 48;
+
+template <class Number>
+void store(Bytes& to, std::size_t at, Number number) {
+  std::memcpy(to.data() + at, &number, sizeof number);
+}
+
+template <class Number>
+Number load(BytesView from, std::size_t at) {
+  Number number;
+  std::memcpy(&number, from.data() + at, sizeof number);
+  return number;
+}
+
+std::uint32_t checksum_of(BytesView batch) {
+  constexpr std::array<std::byte, 4> zero{};
+  std::uint32_t sum = crc32c(batch.first(checksum_offset));
+  sum = crc32c(zero, sum);
+  return crc32c(batch.subspan(checksum_offset + 4), sum);
+}
+
+}  // namespace
+
+Bytes encode(const SegmentHeader& header) {
+  Bytes bytes(segment_header_bytes);
+  std::memcpy(bytes.data(), segment_magic.data(), segment_magic.size());
+  store(bytes, 8, header.version);
+  store(bytes, 12, header.number);
+  store(bytes, 16, header.epoch);
+  store(bytes, 24, crc32c(BytesView{bytes}.first(24)));
+  return bytes;
+}
+
+std::optional<SegmentHeader> decode_segment_header(BytesView bytes) {
+  if (bytes.size() < segment_header_bytes ||
+      as_text(bytes.first(segment_magic.size())) != segment_magic ||
+      load<std::uint32_t>(bytes, 24) != crc32c(bytes.first(24))) {
+    return std::nullopt;
+  }
+  return SegmentHeader{load<std::uint32_t>(bytes, 8), load<std::uint32_t>(bytes, 12),
+                       load<std::uint64_t>(bytes, 16)};
+}
+
+void seal(Bytes& batch, BatchHeader header) {
+  std::memset(batch.data(), 0, batch_header_bytes);
+  store(batch, 0, batch_magic);
+  store(batch, 4, header.version);
+  store(batch, 8, header.epoch);
+  store(batch, 16, header.sequence);
+  store(batch, 24, header.first_unit);
+  store(batch, 32, header.durable_upto);
+  store(batch, 40, static_cast<std::uint64_t>(batch.size() - batch_header_bytes));
+  store(batch, checksum_offset, checksum_of(batch));
+}
+
+std::optional<BatchHeader> decode_batch_header(BytesView bytes) {
+  if (bytes.size() < batch_header_bytes || load<std::uint32_t>(bytes, 0) != batch_magic) {
+    return std::nullopt;
+  }
+  return BatchHeader{load<std::uint16_t>(bytes, 4),
+                     load<std::uint64_t>(bytes, 8),
+                     load<std::uint64_t>(bytes, 16),
+                     load<std::uint64_t>(bytes, 24),
+                     load<std::uint64_t>(bytes, 32),
+                     load<std::uint64_t>(bytes, 40),
+                     load<std::uint32_t>(bytes, checksum_offset)};
+}
+
+bool is_sound(BytesView batch) {
+  return load<std::uint32_t>(batch, checksum_offset) == checksum_of(batch);
+}
+
+void append_record(Bytes& batch, const Record& record, bool is_last) {
+  std::size_t size = 0;
+  std::uint32_t sum = 0;
+  for (const BytesView part : record.parts) {
+    size += part.size();
+    sum = crc32c(part, sum);
+  }
+  const std::size_t at = batch.size();
+  batch.resize(at + record_header_bytes);
+  store(batch, at, static_cast<std::uint32_t>(size));
+  store(batch, at + 4, static_cast<std::uint8_t>(record.type));
+  store(batch, at + 5, static_cast<std::uint8_t>(is_last ? last_of_unit : 0));
+  store(batch, at + 8, sum);
+  for (const BytesView part : record.parts) append(batch, part);
+  batch.resize(padded(batch.size()));
+}
+
+std::optional<RecordView> next_record(BytesView batch, std::size_t& offset) {
+  if (batch.size() < offset + record_header_bytes) return std::nullopt;
+  const auto size = load<std::uint32_t>(batch, offset);
+  if (batch.size() - offset - record_header_bytes < size) return std::nullopt;
+  RecordView record{static_cast<RecordType>(load<std::uint8_t>(batch, offset + 4)),
+                    (load<std::uint8_t>(batch, offset + 5) & last_of_unit) != 0, offset,
+                    batch.subspan(offset + record_header_bytes, size)};
+  offset += record_header_bytes + padded(size);
+  return record;
+}
+
+}  // namespace pronto::journal

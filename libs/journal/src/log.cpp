@@ -1,0 +1,436 @@
+#include "pronto/journal/log.hpp"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "log_inside.hpp"
+#include "pronto/base/assert.hpp"
+#include "pronto/base/crc32c.hpp"
+#include "pronto/base/text.hpp"
+
+namespace pronto::journal {
+namespace {
+
+constexpr const char* spare_name = "spare";
+
+}  // namespace
+
+std::string segment_name(std::uint32_t number) {
+  return fmt::format("{:08}.log", number);
+}
+
+std::optional<std::uint32_t> segment_number(const std::string& name) {
+  if (name.size() != 12 || !name.ends_with(".log")) return std::nullopt;
+  const auto number = parse_unsigned(std::string_view{name}.substr(0, 8));
+  if (!number) return std::nullopt;
+  return static_cast<std::uint32_t>(*number);
+}
+
+Log::Inside::Inside(std::unique_ptr<Disk> folder, Options chosen)
+    : disk{std::move(folder)}, options{std::move(chosen)} {}
+
+Log::Inside::~Inside() {
+  {
+    const std::lock_guard lock{mutex};
+    stopping = true;
+  }
+  work.notify_all();
+  prepare.notify_all();
+  if (log_thread.joinable()) log_thread.join();
+  if (preparer.joinable()) preparer.join();
+}
+
+Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number) {
+  if (const auto free = disk->free_bytes(); !free) {
+    return free.error();
+  } else if (*free < options.segment_bytes + options.free_bytes_min) {
+    return std::make_error_code(std::errc::no_space_on_device);
+  }
+  auto file = disk->create(spare_name);
+  if (!file) return file.error();
+  if (auto grown = (*file)->allocate(options.segment_bytes); !grown) {
+    (void)disk->remove(spare_name);  // the space it took is of use to others
+    return grown.error();
+  }
+  const Bytes header = encode(SegmentHeader{format_version, number, epoch});
+  const BytesView part = header;
+  if (auto wrote = (*file)->write_at(0, {&part, 1}); !wrote) return wrote.error();
+  if (auto synced = (*file)->sync_data(); !synced) return synced.error();
+  if (auto named = disk->rename(spare_name, segment_name(number)); !named) return named.error();
+  if (auto synced = disk->sync_folder(); !synced) return synced.error();
+  return std::move(*file);
+}
+
+/// Makes the segment after the current one, if it is not there. Called without the lock by whoever
+/// prepares: the preparer's thread, or the owner when there is none.
+Result<void> Log::Inside::prepare_spare() {
+  std::uint32_t number = 0;
+  {
+    const std::lock_guard lock{mutex};
+    if (spare) return {};
+    number = segment + 1;
+  }
+  auto made = make_segment(number);
+  const std::lock_guard lock{mutex};
+  wants_spare = false;
+  if (!made) return made.error();
+  spare = std::move(*made);
+  files[number] = spare;
+  return {};
+}
+
+void Log::Inside::run_preparer() {
+  pthread_setname_np(pthread_self(), "pronto-prepare");
+  std::unique_lock lock{mutex};
+  for (;;) {
+    prepare.wait(lock, [this] { return stopping || wants_spare; });
+    if (stopping) return;
+    lock.unlock();
+    const auto made = prepare_spare();
+    lock.lock();
+    // On a full disk the owner asks again with its next append.
+    (void)made;
+    done.notify_all();
+  }
+}
+
+Result<void> Log::Inside::start() {
+  if (segment == 0) {
+    auto first = make_segment(1);
+    if (!first) return first.error();
+    segment = 1;
+    offset = segment_header_bytes;
+    files[1] = std::move(*first);
+  }
+  if (options.threading == Threading::own_thread) {
+    log_thread = std::thread{[this] { run(); }};
+    preparer = std::thread{[this] { run_preparer(); }};
+    const std::lock_guard lock{mutex};
+    wants_spare = true;
+    prepare.notify_one();
+  }
+  return {};
+}
+
+void Log::Inside::seal_open() {
+  if (!is_open_batch) return;
+  offset = waiting.back().offset + waiting.back().bytes.size();
+  is_open_batch = false;
+}
+
+Result<PendingBatch*> Log::Inside::room_for(std::uint64_t bytes) {
+  if (is_open_batch) {
+    PendingBatch& open = waiting.back();
+    const std::uint64_t end = open.offset + open.bytes.size() + bytes;
+    if (end <= options.segment_bytes && open.bytes.size() + bytes <= options.batch_bytes_max) {
+      return &open;
+    }
+    seal_open();
+  }
+  if (offset + batch_header_bytes + bytes > options.segment_bytes) {
+    if (!spare) return std::make_error_code(std::errc::no_space_on_device);
+    ++segment;
+    offset = segment_header_bytes;
+    spare.reset();
+    wants_spare = true;
+    prepare.notify_one();
+  }
+  PendingBatch batch;
+  batch.segment = segment;
+  batch.offset = offset;
+  batch.first_unit = last_unit + 1;
+  batch.bytes.reserve(std::max<std::size_t>(64 * 1024, batch_header_bytes + bytes));
+  batch.bytes.resize(batch_header_bytes);
+  waiting.push_back(std::move(batch));
+  is_open_batch = true;
+  return &waiting.back();
+}
+
+void Log::Inside::fail(std::error_code error) {
+  std::function<void(std::error_code)> tell;
+  {
+    const std::lock_guard lock{mutex};
+    if (!broken) broken = error;
+    if (!failure_told) {
+      failure_told = true;
+      tell = options.on_failure;
+    }
+  }
+  done.notify_all();
+  if (tell) tell(error);
+}
+
+Result<bool> Log::Inside::write_once() {
+  std::vector<std::pair<std::shared_ptr<File>, std::vector<const PendingBatch*>>> groups;
+  std::uint64_t durable_when_done = 0;
+  std::uint64_t batch_when_done = 0;
+  {
+    const std::lock_guard lock{mutex};
+    if (broken) return broken;
+    if (waiting.empty()) return false;
+    seal_open();
+    in_writing = std::move(waiting);
+    waiting.clear();
+    durable_when_done = durable_unit;
+    for (PendingBatch& batch : in_writing) {
+      seal(batch.bytes, {.epoch = epoch,
+                         .sequence = ++last_batch,
+                         .first_unit = batch.first_unit,
+                         .durable_upto = last_durable_batch});
+      if (batch.last_unit != 0) durable_when_done = batch.last_unit;
+      if (groups.empty() || groups.back().second.back()->segment != batch.segment) {
+        groups.emplace_back(files.at(batch.segment), std::vector<const PendingBatch*>{});
+      }
+      groups.back().second.push_back(&batch);
+    }
+    batch_when_done = last_batch;
+  }
+  const auto began = std::chrono::steady_clock::now();
+  const bool is_due = options.mode == SyncMode::sync || (options.mode == SyncMode::interval &&
+                                                         began - last_sync_at >= options.interval);
+  std::uint64_t bytes = 0;
+  for (auto& [file, batches] : groups) {
+    std::vector<BytesView> parts;
+    for (const PendingBatch* batch : batches) {
+      parts.emplace_back(batch->bytes);
+      bytes += batch->bytes.size();
+    }
+    if (auto wrote = file->write_at(batches.front()->offset, parts); !wrote) {
+      fail(wrote.error());
+      return wrote.error();
+    }
+    if (!is_due) continue;
+    if (auto synced = file->sync_data(); !synced) {
+      // The kernel may have dropped the pages: a later success would prove nothing.
+      fail(synced.error());
+      return synced.error();
+    }
+  }
+  const auto ended = std::chrono::steady_clock::now();
+  {
+    const std::lock_guard lock{mutex};
+    // As it was when the write began: what was appended meanwhile is not covered.
+    durable_unit = durable_when_done;
+    if (is_due) {
+      last_durable_batch = batch_when_done;
+      last_sync_at = ended;
+      statistics.syncs_total += groups.size();
+      statistics.last_sync = ended - began;
+      statistics.longest_sync = std::max(statistics.longest_sync, statistics.last_sync);
+    }
+    statistics.batches_total += in_writing.size();
+    statistics.written_bytes_total += bytes;
+    in_writing.clear();
+  }
+  done.notify_all();
+  if (options.on_durable) options.on_durable(Sequence{durable_when_done});
+  return true;
+}
+
+void Log::Inside::run() {
+  pthread_setname_np(pthread_self(), "pronto-log");
+  for (;;) {
+    {
+      std::unique_lock lock{mutex};
+      work.wait(lock, [this] { return stopping || !waiting.empty(); });
+      if (broken || waiting.empty()) return;
+    }
+    if (!write_once()) return;
+  }
+}
+
+Log::Log(std::unique_ptr<Inside> inside) : inside_{std::move(inside)} {}
+
+Log::~Log() = default;
+
+Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Disk> disk, Options options,
+                                       const Replay& replay) {
+  PRONTO_ASSERT(options.segment_bytes >= 4096 && options.segment_bytes <= 1024 * 1024 * 1024);
+  if (auto locked = disk->lock(); !locked) return locked.error();
+  auto inside = std::make_unique<Inside>(std::move(disk), std::move(options));
+  if (auto recovered = inside->recover(replay); !recovered) return recovered.error();
+  if (auto started = inside->start(); !started) return started.error();
+  return std::unique_ptr<Log>{new Log{std::move(inside)}};
+}
+
+Result<Appended> Log::append(std::span<const Record> unit, Need need) {
+  PRONTO_ASSERT(!unit.empty());
+  Inside& inside = *inside_;
+  Appended appended;
+  appended.positions.reserve(unit.size());
+  std::uint64_t total = 0;
+  const auto size_of = [](const Record& record) {
+    std::uint64_t size = 0;
+    for (const BytesView part : record.parts) size += part.size();
+    return record_header_bytes + padded(size);
+  };
+  for (const Record& record : unit) {
+    const std::uint64_t size = size_of(record);
+    if (segment_header_bytes + batch_header_bytes + size > inside.options.segment_bytes / 2) {
+      return Error::too_large;
+    }
+    total += size;
+  }
+  std::unique_lock lock{inside.mutex};
+  // Space for all of it is found before any of it is written: a unit is never begun and given up.
+  const auto left = [&] {
+    const std::uint64_t at = inside.is_open_batch
+                                 ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
+                                 : inside.offset;
+    return inside.options.segment_bytes - std::min(at, inside.options.segment_bytes);
+  };
+  const std::uint64_t overhead = batch_header_bytes * (unit.size() + 1);
+  while (!inside.broken && !inside.spare &&
+         left() < total + overhead + inside.options.segment_bytes / 8) {
+    // Near the end of the segment, and the next one is not ready.
+    if (inside.options.threading == Threading::own_thread) {
+      if (need == Need::reserve && left() >= total + overhead) break;
+      inside.wants_spare = true;
+      inside.prepare.notify_one();
+      inside.done.wait(lock, [&] { return !inside.wants_spare || inside.broken; });
+      if (!inside.spare && !inside.broken) {
+        if (need == Need::reserve && left() >= total + overhead) break;
+        return std::make_error_code(std::errc::no_space_on_device);
+      }
+    } else {
+      lock.unlock();
+      const auto prepared = inside.prepare_spare();
+      lock.lock();
+      if (!prepared) {
+        if (need == Need::reserve && left() >= total + overhead) break;
+        return prepared.error();
+      }
+    }
+  }
+  if (inside.broken) return inside.broken;
+  if (total + overhead > inside.options.segment_bytes) return Error::too_large;
+  const std::uint64_t sequence = inside.last_unit + 1;
+  for (std::size_t i = 0; i < unit.size(); ++i) {
+    auto batch = inside.room_for(size_of(unit[i]));
+    if (!batch) return batch.error();
+    const bool is_last = i + 1 == unit.size();
+    appended.positions.push_back(
+        make_position((*batch)->segment, (*batch)->offset + (*batch)->bytes.size()));
+    append_record((*batch)->bytes, unit[i], is_last);
+    if (is_last) (*batch)->last_unit = sequence;
+  }
+  inside.last_unit = sequence;
+  appended.sequence = Sequence{sequence};
+  lock.unlock();
+  inside.work.notify_one();
+  return appended;
+}
+
+bool Log::has_room() {
+  Inside& inside = *inside_;
+  const std::lock_guard lock{inside.mutex};
+  if (inside.broken) return false;
+  if (inside.spare) return true;
+  const std::uint64_t at = inside.is_open_batch
+                               ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
+                               : inside.offset;
+  if (at + inside.options.segment_bytes / 2 <= inside.options.segment_bytes) return true;
+  inside.wants_spare = true;  // asked again until there is one
+  inside.prepare.notify_one();
+  return false;
+}
+
+Result<Bytes> Log::read(Position position) {
+  Inside& inside = *inside_;
+  const std::uint32_t number = segment_of(position);
+  const std::uint64_t offset = offset_of(position);
+  std::shared_ptr<File> file;
+  {
+    const std::lock_guard lock{inside.mutex};
+    for (const auto* batches : {&inside.waiting, &inside.in_writing}) {
+      for (const PendingBatch& batch : *batches) {
+        if (batch.segment != number || offset < batch.offset ||
+            offset >= batch.offset + batch.bytes.size()) {
+          continue;
+        }
+        std::size_t at = offset - batch.offset;
+        const auto record = next_record(batch.bytes, at);
+        if (!record) return Error::damaged;
+        return Bytes{record->payload.begin(), record->payload.end()};
+      }
+    }
+    const auto found = inside.files.find(number);
+    if (found == inside.files.end()) return Error::not_found;
+    file = found->second;
+  }
+  Bytes header(record_header_bytes);
+  auto got = file->read_at(offset, header);
+  if (!got) return got.error();
+  if (*got < header.size()) return Error::damaged;
+  std::uint32_t size = 0;
+  std::uint32_t checksum = 0;
+  std::memcpy(&size, header.data(), sizeof size);
+  std::memcpy(&checksum, header.data() + 8, sizeof checksum);
+  if (size > inside.options.segment_bytes) return Error::damaged;
+  Bytes payload(size);
+  got = file->read_at(offset + record_header_bytes, payload);
+  if (!got) return got.error();
+  if (*got < size || crc32c(payload) != checksum) return Error::damaged;
+  return payload;
+}
+
+Sequence Log::durable_upto() const {
+  const std::lock_guard lock{inside_->mutex};
+  return Sequence{inside_->durable_unit};
+}
+
+Result<void> Log::flush() {
+  Inside& inside = *inside_;
+  if (inside.options.threading == Threading::manual) {
+    const auto wrote = inside.write_once();
+    if (!wrote) return wrote.error();
+    return {};
+  }
+  std::unique_lock lock{inside.mutex};
+  const std::uint64_t until = inside.last_unit;
+  inside.done.wait(lock, [&] { return inside.broken || inside.durable_unit >= until; });
+  if (inside.broken) return inside.broken;
+  return {};
+}
+
+Result<bool> Log::write_once() {
+  PRONTO_ASSERT(inside_->options.threading == Threading::manual);
+  return inside_->write_once();
+}
+
+Result<void> Log::drop_before(Position position) {
+  std::vector<std::uint32_t> gone;
+  {
+    const std::lock_guard lock{inside_->mutex};
+    for (const auto& [number, file] : inside_->files) {
+      if (number < segment_of(position) && number < inside_->segment) gone.push_back(number);
+    }
+    for (const std::uint32_t number : gone) inside_->files.erase(number);
+  }
+  for (const std::uint32_t number : gone) {
+    if (auto removed = inside_->disk->remove(segment_name(number)); !removed) return removed;
+  }
+  if (gone.empty()) return {};
+  return inside_->disk->sync_folder();
+}
+
+std::vector<SegmentView> Log::segments() const {
+  const std::lock_guard lock{inside_->mutex};
+  std::vector<SegmentView> views;
+  for (const auto& [number, file] : inside_->files) {
+    if (number > inside_->segment) continue;
+    views.push_back(
+        {number, number == inside_->segment ? inside_->offset : inside_->options.segment_bytes});
+  }
+  return views;
+}
+
+Statistics Log::statistics() const {
+  const std::lock_guard lock{inside_->mutex};
+  return inside_->statistics;
+}
+
+}  // namespace pronto::journal

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "batch.hpp"
+#include "pronto/journal/log.hpp"
+
+namespace pronto::journal {
+
+/// A batch that is not on the disk yet.
+struct PendingBatch {
+  std::uint32_t segment = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t first_unit = 0;
+  std::uint64_t last_unit = 0;  ///< the last that ends in it; 0: none
+  Bytes bytes;                  ///< room for the header, then records
+};
+
+std::string segment_name(std::uint32_t number);
+/// Returns: nothing when `name` is no segment's.
+std::optional<std::uint32_t> segment_number(const std::string& name);
+
+inline Position make_position(std::uint32_t segment, std::uint64_t offset) {
+  return Position{std::uint64_t{segment} << 32 | offset};
+}
+inline std::uint32_t segment_of(Position position) {
+  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(position) >> 32);
+}
+inline std::uint64_t offset_of(Position position) {
+  return static_cast<std::uint64_t>(position) & 0xFFFF'FFFF;
+}
+
+/// Shared by the owner's thread and the log thread; what both touch stands under `mutex`.
+class Log::Inside {
+ public:
+  Inside(std::unique_ptr<Disk> disk, Options options);
+  ~Inside();
+
+  // recovery.cpp, before any thread runs.
+  Result<void> recover(const Replay& replay);
+
+  // log.cpp
+  Result<void> start();
+  Result<bool> write_once();
+  Result<void> prepare_spare();
+
+  /// The place for the next `bytes` of records; seals the open batch when it cannot take them.
+  Result<PendingBatch*> room_for(std::uint64_t bytes);
+  void seal_open();
+  void fail(std::error_code error);
+  void run();
+  void run_preparer();
+  Result<std::unique_ptr<File>> make_segment(std::uint32_t number);
+
+  std::unique_ptr<Disk> disk;
+  Options options;
+
+  mutable std::mutex mutex;
+  std::condition_variable work;         // for the log thread
+  std::condition_variable done;         // for `flush`
+  std::deque<PendingBatch> waiting;     // sealed, then the open one
+  bool is_open_batch = false;           // whether the last of `waiting` takes more
+  std::deque<PendingBatch> in_writing;  // taken by the log thread
+  std::map<std::uint32_t, std::shared_ptr<File>> files;
+  std::uint32_t segment = 0;  // where the next batch goes
+  std::uint64_t offset = 0;
+  std::shared_ptr<File> spare;  // segment + 1, ready for use
+  bool wants_spare = false;
+  std::error_code broken;
+  bool failure_told = false;
+  std::uint64_t epoch = 0;
+  std::uint64_t last_batch = 0;  // sequence of the last sealed batch
+  std::uint64_t last_durable_batch = 0;
+  std::uint64_t last_unit = 0;
+  std::uint64_t durable_unit = 0;
+  Statistics statistics;
+  bool stopping = false;
+  std::chrono::steady_clock::time_point last_sync_at{};
+  bool has_unsynced = false;
+
+  std::thread log_thread;
+  std::condition_variable prepare;
+  std::thread preparer;
+};
+
+}  // namespace pronto::journal

@@ -1,0 +1,244 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "log_inside.hpp"
+#include "pronto/base/log.hpp"
+
+namespace pronto::journal {
+namespace {
+
+constexpr const char* spare_name = "spare";
+
+/// A sound batch in a segment.
+struct Found {
+  BatchHeader header;
+  std::uint64_t offset = 0;
+};
+
+/// Reads one segment from its start; keeps only a batch at a time in memory.
+class SegmentReader {
+ public:
+  SegmentReader(File& file, std::uint64_t size) : file_{file}, size_{size} {}
+
+  std::uint64_t size() const { return size_; }
+  /// The batch at `offset` when a sound one lies there; `bytes()` holds it then.
+  Result<std::optional<Found>> batch_at(std::uint64_t offset) {
+    if (offset + batch_header_bytes > size_) return std::optional<Found>{};
+    bytes_.resize(batch_header_bytes);
+    if (auto got = file_.read_at(offset, bytes_); !got) return got.error();
+    const auto header = decode_batch_header(bytes_);
+    if (!header || header->bytes % 8 != 0 || header->bytes > size_ - offset - batch_header_bytes) {
+      return std::optional<Found>{};
+    }
+    bytes_.resize(batch_header_bytes + header->bytes);
+    if (auto got = file_.read_at(offset, bytes_); !got) {
+      return got.error();
+    } else if (*got < bytes_.size()) {
+      return std::optional<Found>{};
+    }
+    if (!is_sound(bytes_)) return std::optional<Found>{};
+    return std::optional{Found{*header, offset}};
+  }
+  const Bytes& bytes() const { return bytes_; }
+
+ private:
+  File& file_;
+  std::uint64_t size_;
+  Bytes bytes_;
+};
+
+/// A record whose unit's end has not come yet.
+struct Held {
+  RecordType type;
+  Position position;
+  Bytes payload;
+};
+
+}  // namespace
+
+/// Reads all segments in order. A bad batch above the highest durable sequence that any later sound
+/// batch of its epoch tells of is the torn tail: it was never announced, and all behind it is cut.
+/// Below, it is damage: told, and what follows is kept. Source: docs/formats/journal.md,
+/// "Recovery".
+Result<void> Log::Inside::recover(const Replay& replay) {
+  const auto names = disk->list();
+  if (!names) return names.error();
+  std::vector<std::uint32_t> numbers;
+  for (const std::string& name : *names) {
+    if (const auto number = segment_number(name)) numbers.push_back(*number);
+  }
+  struct Segment {
+    std::uint32_t number;
+    std::shared_ptr<File> file;
+    std::uint64_t size;
+    bool is_sound;
+  };
+  std::vector<Segment> segments;
+  // First a look at every header, so that a newer version is refused before anything is touched.
+  for (const std::uint32_t number : numbers) {
+    auto file = disk->open(segment_name(number));
+    if (!file) return file.error();
+    const auto size = (*file)->size();
+    if (!size) return size.error();
+    Bytes head(segment_header_bytes);
+    if (auto got = (*file)->read_at(0, head); !got) return got.error();
+    const auto header = decode_segment_header(head);
+    if (header && header->version > format_version) return Error::too_new;
+    if (header) epoch = std::max(epoch, header->epoch);
+    segments.push_back({number, std::move(*file), *size, header && header->number == number});
+  }
+
+  const auto damaged = [&](std::uint32_t number, std::uint64_t from, std::uint64_t bytes,
+                           std::string reason) {
+    log::error(
+        "journal damage is set aside",
+        {{"file", segment_name(number)}, {"offset", from}, {"bytes", bytes}, {"reason", reason}});
+    if (replay.on_damage) {
+      replay.on_damage({segment_name(number), from, bytes, std::move(reason)});
+    }
+  };
+  std::uint64_t durable_told = 0;  // highest durable batch that a sound batch tells of
+  std::uint64_t current_epoch = 0;
+  std::vector<Held> unit;
+
+  // Whether a sound batch behind this place says that batch `sequence` was durable.
+  const auto told_behind =
+      [&](std::size_t index, std::uint64_t from,
+          std::uint64_t sequence) -> Result<std::optional<std::pair<std::size_t, Found>>> {
+    std::optional<std::pair<std::size_t, Found>> next;
+    bool is_told = durable_told >= sequence;
+    for (std::size_t i = index; i < segments.size(); ++i) {
+      SegmentReader reader{*segments[i].file, segments[i].size};
+      std::uint64_t at = i == index ? padded(from) : segment_header_bytes;
+      while (at + batch_header_bytes <= reader.size()) {
+        const auto batch = reader.batch_at(at);
+        if (!batch) return batch.error();
+        const bool counts = *batch && (*batch)->header.epoch >= current_epoch &&
+                            (*batch)->header.sequence >= sequence;
+        if (!counts) {
+          at += 8;
+          continue;
+        }
+        if (!next) next = std::pair{i, **batch};
+        if ((*batch)->header.durable_upto >= sequence) is_told = true;
+        if (is_told) return next;
+        at += batch_header_bytes + (*batch)->header.bytes;
+      }
+    }
+    return is_told ? next : std::nullopt;
+  };
+
+  bool is_cut = false;
+  std::size_t index = 0;
+  std::uint64_t at = segment_header_bytes;
+  std::size_t end_index = 0;
+  std::uint64_t end_offset = segment_header_bytes;
+  while (index < segments.size() && !is_cut) {
+    Segment& one = segments[index];
+    SegmentReader reader{*one.file, one.size};
+    if (at == segment_header_bytes && !one.is_sound && one.size > 0) {
+      const auto next = told_behind(index, at, last_batch + 1);
+      if (!next) return next.error();
+      if (*next) damaged(one.number, 0, segment_header_bytes, "segment header");
+    }
+    const auto batch = reader.batch_at(at);
+    if (!batch) return batch.error();
+    // The first batch of all may have any number: older segments may be gone.
+    const bool is_first = last_batch == 0;
+    const bool is_next = *batch && (*batch)->header.epoch >= current_epoch &&
+                         (is_first || (*batch)->header.sequence == last_batch + 1);
+    if (is_next) {
+      if ((*batch)->header.version > format_version) return Error::too_new;
+      const BatchHeader& header = (*batch)->header;
+      if (header.epoch > current_epoch) unit.clear();  // the rest of that unit was never written
+      current_epoch = header.epoch;
+      epoch = std::max(epoch, current_epoch);
+      durable_told = std::max(durable_told, header.durable_upto);
+      std::size_t offset_in_batch = batch_header_bytes;
+      std::uint64_t units = 0;
+      while (const auto record = next_record(reader.bytes(), offset_in_batch)) {
+        const Position position = make_position(one.number, at + record->offset);
+        unit.push_back({record->type, position, {record->payload.begin(), record->payload.end()}});
+        if (!record->is_last) continue;
+        for (const Held& held : unit) replay.on_record(held.type, held.position, held.payload);
+        unit.clear();
+        ++units;
+      }
+      last_batch = header.sequence;
+      last_unit = std::max(last_unit, header.first_unit - 1 + units);
+      at += batch_header_bytes + header.bytes;
+      end_index = index;
+      end_offset = at;
+      continue;
+    }
+    // Nothing that follows on here: the segment's end, the log's end, or damage.
+    const auto next = told_behind(index, at, last_batch + 1);
+    if (!next) return next.error();
+    if (!*next) {
+      // Perhaps the log goes on in the next segment, whose first batch follows on directly.
+      if (index + 1 < segments.size()) {
+        SegmentReader following{*segments[index + 1].file, segments[index + 1].size};
+        const auto first = following.batch_at(segment_header_bytes);
+        if (!first) return first.error();
+        if (*first && (*first)->header.epoch >= current_epoch &&
+            (*first)->header.sequence == last_batch + 1) {
+          ++index;
+          at = segment_header_bytes;
+          continue;
+        }
+      }
+      is_cut = true;
+      break;
+    }
+    const auto& [where, found] = **next;
+    if (found.header.sequence > last_batch + 1) {
+      damaged(
+          one.number, at, where == index ? found.offset - at : one.size - at,
+          fmt::format("batches {} to {} are missing", last_batch + 1, found.header.sequence - 1));
+      unit.clear();
+      last_batch = found.header.sequence - 1;
+      last_unit = std::max(last_unit, found.header.first_unit - 1);
+    }
+    index = where;
+    at = found.offset;
+  }
+
+  durable_unit = last_unit;
+  last_durable_batch = last_batch;
+  ++epoch;
+  // Leftovers of a segment that was being made.
+  if (std::ranges::find(*names, spare_name) != names->end()) {
+    if (auto removed = disk->remove(spare_name); !removed) return removed;
+  }
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    Segment& one = segments[i];
+    if (i > end_index || !one.is_sound) {
+      if (i > end_index) {
+        // Prepared ahead, or behind the cut: made anew when the log comes there.
+        one.file.reset();
+        if (auto removed = disk->remove(segment_name(one.number)); !removed) return removed;
+        continue;
+      }
+    }
+    // It was read, perhaps from memory: from now on it counts as durable, so it must be.
+    if (auto synced = one.file->sync_data(); !synced) return synced;
+    files[one.number] = one.file;
+  }
+  if (!segments.empty()) {
+    segment = segments[end_index].number;
+    offset = end_offset;
+    if (auto synced = disk->sync_folder(); !synced) return synced;
+    // A segment that is shorter than it should be (cut off, or of another size) takes nothing more.
+    if (segments[end_index].size < options.segment_bytes || !segments[end_index].is_sound) {
+      auto made = make_segment(segment + 1);
+      if (!made) return made.error();
+      ++segment;
+      offset = segment_header_bytes;
+      files[segment] = std::move(*made);
+    }
+  }
+  return {};
+}
+
+}  // namespace pronto::journal
