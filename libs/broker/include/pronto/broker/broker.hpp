@@ -83,6 +83,10 @@ class Broker {
   void on_credit(ConnectionId connection, bool has_room, WallTime now);
   /// The content that `fetch` asked for; null when it is lost: the message is dropped.
   void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
+  /// The content of a delivery in hand could not be read, so the peer never saw it: the message is
+  /// dropped. An unknown tag is no error.
+  void on_lost(ConnectionId connection, ChannelId channel, std::uint64_t delivery_tag,
+               WallTime now);
   /// What is due by `now`: message TTLs, queue expiry.
   void on_time(WallTime now);
   /// When `on_time` next has something to do.
