@@ -151,8 +151,11 @@ export class FakePizzeria {
       response.writeHead(status, { 'Content-Type': status < 400 ? 'application/json' : 'application/problem+json', Vary: 'Accept', ...headers });
       response.end(JSON.stringify(value));
     };
-    const problem = (status, title, detail, headers) =>
-      wants_html ? html(status, this.render('customer/error.html', { status, title, detail })) : json(status, { status, title, detail }, headers);
+    const problem = (status, title, detail, errors = []) => {
+      const text = [detail, ...errors.map(({ field, reason }) => `${field} ${reason}.`)].join(' ');
+      if (wants_html) html(status, this.render('customer/error.html', { status, title, detail: text }));
+      else json(status, { status, title, detail, errors });
+    };
     const to = (location) => response.writeHead(303, { Location: location }).end();
 
     const file = this.files.get(url.pathname);
@@ -188,7 +191,7 @@ export class FakePizzeria {
       const form = Object.fromEntries(new URLSearchParams(body));
       const items = is_form ? [{ pizza: form.pizza, size: form.size, quantity: Number(form.quantity) }] : JSON.parse(body).items;
       const bad = items.find((item) => !menu.some(([name]) => name === item.pizza) || !sizes.includes(item.size) || !(item.quantity >= 1 && item.quantity <= 20));
-      if (bad) return problem(422, 'That is not on the menu', `items[0]: ${bad.quantity} × ${bad.pizza}, ${bad.size}`);
+      if (bad) return problem(422, 'Unprocessable', 'The order cannot be accepted.', [{ field: 'items[0].pizza', reason: `is not on the menu: ${bad.pizza}` }]);
       const key = is_form ? form.idempotency_key : request.headers['idempotency-key'];
       const order = this.keys.get(key) ?? this.place(caller, items);
       if (key) this.keys.set(key, order);

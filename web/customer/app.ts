@@ -174,7 +174,8 @@ async function cancel(order: Order): Promise<void> {
 
 async function problem(response: Response): Promise<string> {
   const body = await response.json().catch(() => ({}));
-  return body.detail ?? body.title ?? `The pizzeria answered ${response.status}.`;
+  const fields = (body.errors ?? []).map(({ field, reason }: Record<string, string>) => `${field} ${reason}.`);
+  return [body.detail ?? body.title ?? `The pizzeria answered ${response.status}.`, ...fields].join(' ');
 }
 
 async function notify(order: Order): Promise<void> {
