@@ -326,13 +326,17 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need) {
 
 bool Log::has_room() {
   Inside& inside = *inside_;
-  const std::lock_guard lock{inside.mutex};
+  std::unique_lock lock{inside.mutex};
   if (inside.broken) return false;
   if (inside.spare) return true;
   const std::uint64_t at = inside.is_open_batch
                                ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
                                : inside.offset;
   if (at + inside.options.segment_bytes / 2 <= inside.options.segment_bytes) return true;
+  if (inside.options.threading == Threading::manual) {
+    lock.unlock();
+    return inside.prepare_spare().has_value();  // nobody else would
+  }
   inside.wants_spare = true;  // asked again until there is one
   inside.prepare.notify_one();
   return false;

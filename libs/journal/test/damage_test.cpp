@@ -1,1 +1,113 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "batch.hpp"
+#include "fixture.hpp"
+
+namespace pronto::journal {
+namespace {
+
+using testing::IsEmpty;
+using testing::Not;
+
+/// A disk with `count` durable units, each in a batch of its own.
+void fill(SimulatedDisk& disk, std::uint64_t count, std::size_t padding = 100) {
+  Told told;
+  auto log = *open_log(disk, told);
+  for (std::uint64_t unit = 1; unit <= count; ++unit) {
+    ASSERT_TRUE(append_unit(*log, unit, 2, padding));
+    ASSERT_TRUE(log->write_once());
+  }
+}
+
+// Goal: a flipped bit costs the batch that it hits, is told, and costs nothing that follows.
+// Method: each byte of a small segment in turn.
+TEST(Damage, OfAnyByteIsToldAndCostsOneBatchOnly) {
+  constexpr std::uint64_t count = 6;
+  SimulatedDisk pristine;
+  fill(pristine, count);
+  const std::uint64_t used = segment_header_bytes + count * (batch_header_bytes + 2 * 128);
+  for (std::uint64_t offset = 0; offset < used; ++offset) {
+    SCOPED_TRACE(testing::Message() << "offset " << offset);
+    SimulatedDisk disk;
+    fill(disk, count);
+    disk.flip("00000001.log", offset, std::byte{0x10});
+    Told told;
+    const auto log = open_log(disk, told);
+    ASSERT_TRUE(log) << log.error().message();
+    const auto units = whole_units(told.texts);
+    // Only the last batch has nobody behind it that tells of its durability.
+    ASSERT_GE(units.size(), count - 1);
+    const bool is_last_lost = units.size() == count - 1 && units.back() == count - 1;
+    if (units.size() < count && !is_last_lost) {
+      EXPECT_THAT(told.damage, Not(IsEmpty()));
+      EXPECT_EQ(units.back(), count);
+    }
+  }
+}
+
+TEST(Damage, OfTheLogsTailIsCutAndTheLogGoesOn) {
+  SimulatedDisk disk;
+  fill(disk, 5);
+  const std::uint64_t end = segment_header_bytes + 5 * (batch_header_bytes + 2 * 128);
+  disk.flip("00000001.log", end - 20, std::byte{1});
+  Told told;
+  {
+    auto log = *open_log(disk, told);
+    EXPECT_EQ(whole_units(told.texts).back(), 4U);
+    ASSERT_TRUE(append_unit(*log, 6, 1, 10));
+    ASSERT_TRUE(log->write_once());
+  }
+  Told again;
+  auto log = *open_log(disk, again);
+  EXPECT_EQ(whole_units(again.texts), (std::vector<std::uint64_t>{1, 2, 3, 4, 6}));
+  EXPECT_THAT(again.damage, IsEmpty());
+}
+
+TEST(Damage, AMissingSegmentInTheMiddleIsToldAndTheRestKept) {
+  SimulatedDisk disk;
+  fill(disk, 40, 2000);
+  ASSERT_GT(disk.names().size(), 4U);
+  ASSERT_TRUE(disk.open()->remove("00000002.log"));
+  Told told;
+  auto log = *open_log(disk, told);
+  EXPECT_THAT(told.damage, Not(IsEmpty()));
+  EXPECT_EQ(whole_units(told.texts).back(), 40U);
+}
+
+TEST(Damage, ATruncatedLastSegmentLosesOnlyWhatIsCutOff) {
+  SimulatedDisk disk;
+  fill(disk, 6);
+  const std::uint64_t one = batch_header_bytes + 2 * 128;
+  disk.truncate("00000001.log", segment_header_bytes + 4 * one + 30);
+  Told told;
+  {
+    auto log = *open_log(disk, told);
+    EXPECT_EQ(whole_units(told.texts).back(), 4U);
+    ASSERT_TRUE(append_unit(*log, 7, 1, 10));
+    ASSERT_TRUE(log->write_once());
+  }
+  Told again;
+  auto log = *open_log(disk, again);
+  EXPECT_EQ(whole_units(again.texts).back(), 7U);
+}
+
+TEST(Version, OfANewerProgramIsRefusedAndNothingIsTouched) {
+  SimulatedDisk disk;
+  fill(disk, 3);
+  {
+    auto handle = disk.open();
+    auto file = *handle->open("00000001.log");
+    const Bytes header = encode(SegmentHeader{format_version + 1, 1, 1});
+    const BytesView part = header;
+    ASSERT_TRUE(file->write_at(0, {&part, 1}));
+    ASSERT_TRUE(file->sync_data());
+  }
+  const std::uint64_t writes = disk.write_count();
+  Told told;
+  EXPECT_EQ(open_log(disk, told).error(), make_error_code(Error::too_new));
+  EXPECT_EQ(disk.write_count(), writes);
+}
+
+}  // namespace
+}  // namespace pronto::journal
