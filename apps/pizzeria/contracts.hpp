@@ -78,3 +78,17 @@ struct CancelOutcome {
 BOOST_DESCRIBE_STRUCT(CancelOutcome, (), (is_cancelled, status))
 
 }  // namespace pizzeria
+
+template <>
+inline constexpr auto pronto::contract<pizzeria::OrderPlaced> =
+    pronto::event("pizzeria.order-placed", 1).key(&pizzeria::OrderPlaced::order);
+template <>
+inline constexpr auto pronto::contract<pizzeria::OrderStatus> =
+    pronto::event("pizzeria.order-status", 1).key(&pizzeria::OrderStatus::order);
+template <>
+inline constexpr auto pronto::contract<pizzeria::Ticket> = pronto::command("pizzeria.ticket", 1)
+                                                               .key(&pizzeria::Ticket::order)
+                                                               .route(&pizzeria::Ticket::stage);
+template <>
+inline constexpr auto pronto::contract<pizzeria::CancelOrder> =
+    pronto::request<pizzeria::CancelOutcome>("pizzeria.cancel-order", 1);

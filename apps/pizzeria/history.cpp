@@ -1,13 +1,10 @@
 #include "history.hpp"
 
-#include <boost/json.hpp>
-
 #include "pronto/base/crypto.hpp"
 #include "pronto/base/text.hpp"
 
 namespace pizzeria {
 
-namespace json = boost::json;
 using pronto::Row;
 using pronto::Rows;
 using pronto::Task;
@@ -20,13 +17,12 @@ constexpr const char* columns =
     "callback_url";
 
 std::vector<Item> items_from(const std::string& text) {
-  std::vector<Item> items;
-  for (const json::value& value : json::parse(text).as_array()) {
-    const json::object& item = value.as_object();
-    items.push_back({std::string{item.at("pizza").as_string()},
-                     std::string{item.at("size").as_string()}, item.at("quantity").as_int64()});
+  auto items = pronto::from_json<std::vector<Item>>(text);
+  if (!items) {
+    throw pronto::DatabaseError{pronto::DatabaseError::Kind::usage,
+                                "history_orders holds " + items.error()};
   }
-  return items;
+  return std::move(*items);
 }
 
 Order order_from(const Row& row) {
@@ -74,7 +70,7 @@ Task<> History::add(Transaction& tx, const OrderPlaced& event) {
       "insert into history_orders (order_id, customer, items, placed_at, estimated_ready_at,"
       " estimated_ready_latest, callback_url) values ($1, $2, $3, $4, $5, $6, $7)"
       " on conflict do nothing",
-      event.order, event.customer, json::serialize(to_json(event.items)), event.placed_at,
+      event.order, event.customer, pronto::to_json(event.items), event.placed_at,
       event.estimated_ready_at, event.estimated_ready_latest, event.callback_url);
   co_await tx.execute(
       "insert into history_steps (order_id, sequence, status, at) values ($1, 1, $2, $3)"

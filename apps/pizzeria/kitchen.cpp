@@ -1,14 +1,12 @@
 #include "kitchen.hpp"
 
 #include <algorithm>
-#include <boost/json.hpp>
 
 #include "menu.hpp"
 #include "order.hpp"
 
 namespace pizzeria {
 
-namespace json = boost::json;
 using pronto::Rows;
 using pronto::Task;
 using pronto::Transaction;
@@ -30,13 +28,13 @@ struct Entry {
 };
 
 template <class T>
-std::string to_text(const T& value) {
-  return json::serialize(json::value_from(value));
-}
-
-template <class T>
 T from_text(const std::string& text) {
-  return json::value_to<T>(json::parse(text));
+  auto value = pronto::from_json<T>(text);
+  if (!value) {
+    throw pronto::DatabaseError{pronto::DatabaseError::Kind::usage,
+                                "executor_orders holds " + value.error()};
+  }
+  return std::move(*value);
 }
 
 Task<std::optional<Entry>> find(Transaction& tx, std::string order) {
@@ -61,24 +59,24 @@ Task<std::optional<Entry>> find(Transaction& tx, std::string order) {
 
 Task<> insert(Transaction& tx, const Entry& entry) {
   std::optional<std::string> placed;
-  if (entry.placed) placed = to_text(*entry.placed);
+  if (entry.placed) placed = pronto::to_json(*entry.placed);
   co_await tx.execute(
       "insert into executor_orders (order_id, customer, placed, status, sequence, ticketed, due_at,"
       " journey, is_open) values ($1, $2, $3, $4, $5, $6, null, $7, $8)",
       entry.order, entry.customer, std::move(placed), entry.status, entry.sequence, entry.ticketed,
-      to_text(entry.journey), is_final(entry.status) ? 0 : 1);
+      pronto::to_json(entry.journey), is_final(entry.status) ? 0 : 1);
 }
 
 Task<> update(Transaction& tx, const Entry& entry) {
   std::optional<std::int64_t> due;
   if (entry.due) due = entry.due->time_since_epoch().count();
   std::optional<std::string> placed;
-  if (entry.placed) placed = to_text(*entry.placed);
+  if (entry.placed) placed = pronto::to_json(*entry.placed);
   co_await tx.execute(
       "update executor_orders set placed = $2, status = $3, sequence = $4, ticketed = $5,"
       " due_at = $6, journey = $7, is_open = $8 where order_id = $1",
       entry.order, std::move(placed), entry.status, entry.sequence, entry.ticketed, due,
-      to_text(entry.journey), is_final(entry.status) ? 0 : 1);
+      pronto::to_json(entry.journey), is_final(entry.status) ? 0 : 1);
 }
 
 /// Tells of the status that `entry` is in.

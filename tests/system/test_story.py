@@ -106,7 +106,7 @@ class Story(unittest.TestCase):
 
     # row 3
     def test_given_order_placed_when_it_is_delivered_again_and_again_then_it_is_in_the_history_once(self):
-        tap = Tap(self.setup, "pizzeria.order-placed")
+        tap = Tap(self.setup, "pizzeria.order-placed.v1")
         order = self.place()
         properties, event = tap.take_all(1)[0]
         self.assertEqual(event["order"], order)
@@ -121,7 +121,7 @@ class Story(unittest.TestCase):
 
     # row 4
     def test_given_order_placed_when_the_executor_takes_it_then_a_status_is_published_at_each_stage(self):
-        tap = Tap(self.setup, "pizzeria.order-status")
+        tap = Tap(self.setup, "pizzeria.order-status.v1")
         order = self.place()
         events = []
 
@@ -186,7 +186,7 @@ class Story(unittest.TestCase):
 
     # row 8
     def test_given_a_surge_when_many_workers_run_then_each_stage_of_each_order_is_done_once(self):
-        tap = Tap(self.setup, "pizzeria.order-status")
+        tap = Tap(self.setup, "pizzeria.order-status.v1")
         orders = [self.place() for _ in range(40)]
         for order in orders:
             self.setup.wait_for(order, self.alice, seconds=120)
@@ -198,8 +198,8 @@ class Story(unittest.TestCase):
 
     # row 9
     def test_given_several_services_when_order_placed_is_published_once_then_each_has_its_own_copy(self):
-        first = Tap(self.setup, "pizzeria.order-placed")
-        second = Tap(self.setup, "pizzeria.order-placed")
+        first = Tap(self.setup, "pizzeria.order-placed.v1")
+        second = Tap(self.setup, "pizzeria.order-placed.v1")
         order = self.place()
         self.assertEqual(first.take_all(1)[0][1]["order"], order)
         self.assertEqual(second.take_all(1)[0][1]["order"], order)

@@ -1,6 +1,7 @@
 #include "pronto/bus/bus.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "core.hpp"
 #include "failures.hpp"
@@ -278,25 +279,31 @@ BusMetrics Bus::metrics() const {
 }
 
 Task<Result<std::vector<Bus::QueueState>, BusFailure>> Bus::queue_states() {
-  std::vector<std::string> names;
+  // Requests that fail are answered so; only other queues have dead letters.
+  std::map<std::string, bool> has_dead_letters;
   for (const auto& subscription : inside_->subscriptions) {
-    if (subscription->spec().kind != Subscription::Kind::instance) {
-      names.push_back(subscription->spec().queue);
-    }
+    const Subscription::Spec& spec = subscription->spec();
+    if (spec.kind == Subscription::Kind::instance) continue;
+    has_dead_letters[spec.queue] = spec.kind != Subscription::Kind::answer;
   }
-  for (const auto& one : inside_->expected) names.push_back(one.queue);
-  std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
+  for (const auto& one : inside_->expected) {
+    has_dead_letters[one.queue] = std::ranges::none_of(
+        one.contracts, [](const ContractInfo& info) { return info.kind == MessageKind::request; });
+  }
   std::vector<QueueState> states;
-  for (std::string& name : names) {
+  for (const auto& [name, has_dead] : has_dead_letters) {
     const auto info = co_await inside_->core.publishing.find_queue(name);
     if (!info) co_return to_bus_failure(info.error());
-    const auto dead = co_await dead_letters().count(name);
-    if (!dead) co_return dead.error();
-    states.push_back({.queue = std::move(name),
+    std::size_t dead_count = 0;
+    if (has_dead) {
+      const auto dead = co_await dead_letters().count(name);
+      if (!dead) co_return dead.error();
+      dead_count = *dead;
+    }
+    states.push_back({.queue = name,
                       .ready_count = info->message_count,
                       .consumer_count = info->consumer_count,
-                      .dead_count = *dead});
+                      .dead_count = dead_count});
   }
   co_return states;
 }

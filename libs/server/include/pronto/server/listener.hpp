@@ -21,6 +21,8 @@ class Listener {
   /// Listens from now on. Takes: `host`, which outlives the listener.
   /// Errors: the system's (address in use, ...).
   static Result<std::unique_ptr<Listener>> open(Loop& loop, const Endpoint& at, BrokerHost& host);
+  /// Accepts from `acceptor`, whatever it is.
+  Listener(Loop& loop, std::unique_ptr<Acceptor> acceptor, BrokerHost& host);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   ~Listener();
@@ -31,7 +33,6 @@ class Listener {
   Task<> stop();
 
  private:
-  Listener(Loop& loop, std::unique_ptr<Acceptor> acceptor, BrokerHost& host);
   static Task<> run(Listener& self);
 
   std::unique_ptr<Acceptor> acceptor_;

@@ -35,7 +35,6 @@ struct ConnectionView {
   std::string client;  ///< product and version, or the name that the client gave itself
   std::string state;   ///< "handshake", "running", "blocked", "closing"
   std::size_t channel_count = 0;
-  std::size_t consumer_count = 0;
   std::uint64_t received_bytes = 0;
   std::uint64_t sent_bytes = 0;
   std::size_t outbox_bytes = 0;

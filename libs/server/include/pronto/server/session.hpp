@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -101,7 +102,7 @@ class Session {
   void deliver(const broker::Deliver& delivery, const broker::ContentPtr& content);
   void get_ok(const broker::GetOk& answer, const broker::ContentPtr& content);
   void return_message(broker::ChannelId channel, wire::ReplyCode code, std::string_view text,
-                      const broker::Content& content);
+                      const broker::ContentPtr& content);
   void confirm(broker::ChannelId channel, std::uint64_t tag, bool multiple, bool is_ack);
   void close_channel(broker::ChannelId channel, const wire::Fault& fault);
   void close_connection(const wire::Fault& fault);
@@ -115,7 +116,8 @@ class Session {
   bool is_over() const noexcept { return state_ == State::over; }
   /// Room for a whole frame of this peer.
   std::size_t receive_bytes_min() const noexcept;
-  std::size_t parked_bytes() const noexcept { return parked_bytes_; }
+  /// What is held of publishes: parked, or still coming in.
+  std::size_t held_bytes() const noexcept { return parked_bytes_ + assembling_bytes_; }
   void describe(ConnectionView& view) const;
 
  private:
@@ -136,47 +138,63 @@ class Session {
   };
   struct Channel {
     bool is_closing = false;  // our channel.close is out
-    bool has_parked = false;
+    std::size_t parked_count = 0;
+    std::size_t parked_method_count = 0;
+    std::uint64_t last_confirmed = 0;
     std::optional<Assembly> assembly;
-    std::size_t consumer_count = 0;
   };
   struct ParkedPublish {
     wire::BasicPublish method;
     broker::ContentPtr content;
   };
+  using ParkedWhat = std::variant<ParkedPublish, wire::Method>;
   struct Parked {
     std::uint16_t channel = 0;
-    std::variant<ParkedPublish, wire::Method> what;
+    ParkedWhat what;
     std::size_t bytes = 0;
   };
   enum class Taken { yes, not_now };
-  using Outcome = Result<void, wire::Fault>;
+  using Outcome = Result<Taken, wire::Fault>;
 
-  std::size_t greet(BytesView received, Now now);
-  void refuse_greeting(wire::Greeting greeting);
-  void start(std::uint8_t major, std::uint8_t minor);
-  Result<Taken, wire::Fault> on_frame(const wire::FrameView& frame, Now now);
-  Result<Taken, wire::Fault> on_method(std::uint16_t channel, const wire::Method& method, Now now);
+  // session.cpp: frames and methods.
+  Outcome on_frame(const wire::FrameView& frame, Now now);
+  Outcome on_frame_while_closing(const wire::FrameView& frame);
   Outcome on_connection_method(const wire::Method& method, Now now);
-  Outcome on(const wire::ConnectionStartOk& method);
-  Outcome on(const wire::ConnectionTuneOk& method, Now now);
-  Outcome on(const wire::ConnectionOpen& method, Now now);
+  Outcome on_channel_frame(const wire::FrameView& frame, Now now);
   Outcome on_channel_method(std::uint16_t number, const wire::Method& method, Now now);
   Outcome open_channel(std::uint16_t number);
-  Outcome on_header(Channel& channel, std::uint16_t number, BytesView payload, Now now);
-  Outcome on_body(Channel& channel, std::uint16_t number, BytesView payload, Now now);
-  void publish(std::uint16_t number, Now now);
-  void hand_in(std::uint16_t number, const wire::BasicPublish& method, broker::ContentPtr content,
-               Now now);
-  void park(std::uint16_t number, std::variant<ParkedPublish, wire::Method> what,
-            std::size_t bytes);
-  void forget_parked(std::uint16_t number);
+  Outcome close_channel_for_peer(std::uint16_t number, Now now);
   void fail(const wire::Fault& fault, Now now);
-  void refuse(const wire::Fault& fault);
+  void say_goodbye(const wire::Fault& fault);
   void leave_engine(Now now);
-  void end();
   Channel* find_channel(std::uint16_t number);
   void erase_channel(std::uint16_t number);
+
+  // session_handshake.cpp
+  std::size_t greet(BytesView received);
+  void refuse_greeting(wire::Greeting greeting);
+  void start(std::uint8_t major, std::uint8_t minor);
+  Outcome on_start_ok(const wire::ConnectionStartOk& method);
+  Outcome on_tune_ok(const wire::ConnectionTuneOk& method);
+  Outcome on_open(const wire::ConnectionOpen& method);
+
+  // session_publish.cpp: contents, and what waits while publishers are blocked.
+  Outcome on_header(std::uint16_t number, Channel& channel, BytesView payload, Now now);
+  Outcome on_body(std::uint16_t number, Channel& channel, BytesView payload, Now now);
+  Outcome on_assembled(std::uint16_t number, Channel& channel, Now now);
+  void hand_in(std::uint16_t number, const wire::BasicPublish& method, broker::ContentPtr content,
+               Now now);
+  void hand_in(std::uint16_t number, const wire::Method& method, Now now);
+  bool may_overtake(const Channel& channel, const wire::Method& method) const;
+  void park(std::uint16_t number, Channel& channel, ParkedWhat what, std::size_t bytes);
+  void forget_assembly(Channel& channel);
+  void forget_parked(std::uint16_t number);
+  bool has_no_room() const noexcept {
+    return is_blocked_ && held_bytes() >= shared_.options.parked_bytes_max;
+  }
+  void tell_blocked();
+
+  // session_output.cpp
   template <class M>
   void append(std::uint16_t channel, const M& method) {
     outbox_.append([&](Bytes& out) { wire::append_method_frame(out, channel, method); });
@@ -189,41 +207,42 @@ class Session {
   const Shared shared_;
   State state_ = State::greeting;
   Outbox outbox_;
+  const SteadyTime started_;
+  const WallTime since_;
 
   bool is_0_8_ = false;
   std::uint32_t frame_bytes_max_ = wire::frame_bytes_initial;
   std::uint16_t channels_max_ = 0;
   std::chrono::nanoseconds heartbeat_{0};
-  SteadyTime started_;
   SteadyTime last_received_;
-  SteadyTime last_sent_check_;
-  std::uint64_t sent_at_check_ = 0;
+  SteadyTime last_beat_;  // when it was last looked whether a heartbeat is to be sent
+  std::uint64_t sent_at_beat_ = 0;
   SteadyTime closing_since_{};
   bool is_deaf_ = false;  // what the peer sends has no meaning any more
-  bool ended_by_peer_ = false;
   bool is_known_to_engine_ = false;
   bool wants_settling_ = false;  // the engine is to forget the connection
 
   std::string user_;
   std::string virtual_host_;
   std::string client_;
-  bool has_blocked_ = false;  // the client's capabilities
-  bool has_cancel_notify_ = false;
-  bool has_failure_close_ = false;
-  wire::Method const* current_ = nullptr;  // the method under way, for close's class and method
+  bool can_be_blocked_ = false;  // the client's capabilities
+  bool can_be_cancelled_ = false;
+  bool can_be_refused_ = false;
 
   std::map<std::uint16_t, Channel> channels_;
-  std::uint16_t last_number_ = 0;  // the channel looked up last
+  std::uint16_t last_number_ = 0;  // the channel looked up last; 0: none
   Channel* last_channel_ = nullptr;
 
   bool is_blocked_ = false;
-  bool was_told_blocked_ = false;
+  bool is_told_blocked_ = false;
+  bool has_published_ = false;
   bool is_stuck_ = false;
+  std::string blocked_reason_;
   std::deque<Parked> parked_;
   std::size_t parked_bytes_ = 0;
+  std::size_t assembling_bytes_ = 0;
 
   std::uint64_t received_bytes_ = 0;
-  WallTime since_;
 };
 
 }  // namespace pronto::server

@@ -1,0 +1,397 @@
+#include "api.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "crash.hpp"
+#include "menu.hpp"
+#include "notifier.hpp"
+#include "order_executor.hpp"
+#include "pages.hpp"
+#include "pronto/async/deadline.hpp"
+#include "pronto/base/log.hpp"
+#include "pronto/http/wait.hpp"
+
+namespace pizzeria {
+
+namespace http = pronto::http;
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using http::Problem;
+using pronto::milliseconds;
+using pronto::seconds;
+using pronto::SteadyTime;
+using pronto::Task;
+using pronto::WallTime;
+
+namespace {
+
+constexpr std::size_t history_page_count = 20;
+constexpr std::size_t newest_count = 5;
+constexpr auto cancel_limit = 5s;
+constexpr auto publish_limit = 10s;
+
+Problem no_such_order() {
+  return http::not_found("There is no such order of yours.");
+}
+
+Problem not_authorised() {
+  return http::unauthorized("The token is not valid any more, or was made for another server.");
+}
+
+Problem wrong_fields(const std::vector<FieldError>& errors) {
+  if (errors.front().field.empty()) return http::bad_request(errors.front().reason);
+  std::vector<http::FieldError> shown;
+  for (const FieldError& error : errors) shown.push_back({error.field, error.reason});
+  return http::unprocessable("The order cannot be accepted as it is.", std::move(shown));
+}
+
+Problem not_published(const pronto::BusFailure& failure) {
+  pronto::log::warning("an order could not be published", {{"reason", failure.text}});
+  return http::unavailable("Orders cannot be stored right now. Nothing was ordered; try again.",
+                           seconds{5});
+}
+
+}  // namespace
+
+Api::Api(ApiParts parts, Options options)
+    : parts_{parts}, options_{options}, history_{parts.database} {}
+
+void Api::add_routes(http::Router& router) {
+  const auto handler = [this](auto member) {
+    return [this, member](Request& request) { return (this->*member)(request); };
+  };
+  router.get("/", handler(&Api::index));
+  router.get("/menu", handler(&Api::menu));
+  router.post("/orders", handler(&Api::place));
+  router.get("/orders", handler(&Api::history));
+  router.get("/orders/{id}", handler(&Api::show));
+  router.del("/orders/{id}", handler(&Api::cancel));
+  router.post("/orders/{id}/cancel", handler(&Api::cancel));
+  router.get("/orders/{id}/events", handler(&Api::events));
+}
+
+std::optional<Api::Visitor> Api::visitor(const Request& request) {
+  if (const auto caller = parts_.sessions.find(request)) return Visitor{caller->name, false};
+  if (request.headers.find("Authorization")) return std::nullopt;
+  return Visitor{"guest-" + parts_.loop.random().url_safe_id(12), true};
+}
+
+http::Response Api::greeted(Response response, const Visitor& visitor) const {
+  if (visitor.is_new) parts_.sessions.start(response, visitor.name, parts_.loop.wall_now());
+  return response;
+}
+
+// -- orders in flight -------------------------------------------------------
+
+std::int64_t Api::in_flight() const {
+  return std::max(counted_ + accepted_since_, static_cast<std::int64_t>(open_.size()));
+}
+
+void Api::on_status(const OrderStatus& event) {
+  if (!is_final(event.status)) return;
+  open_.erase(event.order);
+  if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
+}
+
+Task<> Api::refresh_for_ever() {
+  for (;;) {
+    // The queue before the rows: an order on its way from one to the other counts twice, not never.
+    accepted_since_ = 0;
+    std::int64_t waiting = 0;
+    const auto states = co_await parts_.bus.queue_states();
+    if (states) {
+      for (const auto& state : *states) {
+        if (state.queue == OrderExecutor::queue)
+          waiting = static_cast<std::int64_t>(state.ready_count);
+      }
+      try {
+        counted_ = waiting + co_await Kitchen::count_open(parts_.database);
+      } catch (const pronto::DatabaseError& error) {
+        pronto::log::warning("open orders cannot be counted", {{"error", error.what()}});
+      }
+      parts_.capacity.on_in_flight(in_flight(), parts_.loop.now());
+    }
+    co_await pronto::sleep_for(options_.refresh_interval);
+  }
+}
+
+// -- accepting --------------------------------------------------------------
+
+Task<http::Response> Api::place(Request& request) {
+  auto who = visitor(request);
+  if (!who) co_return not_authorised();
+  std::optional<std::string> key;
+  pronto::Result<OrderRequest, std::vector<FieldError>> order = std::vector<FieldError>{};
+  if (request.has_form()) {
+    const auto form = request.form();
+    if (!form) co_return form.error();
+    order = parse_order_fields(form->find("pizza").value_or(""), form->find("size").value_or(""),
+                               form->find("quantity").value_or(""));
+    key = form->find("idempotency_key");
+  } else {
+    const auto type = request.headers.find("Content-Type");
+    if (type && !request.json() && request.json().error().status == 415) {
+      co_return request.json().error();
+    }
+    order = parse_order_json(request.body);
+    if (const auto header = request.headers.find("Idempotency-Key")) key = std::string{*header};
+  }
+  if (!order) co_return render_problem(request, wrong_fields(order.error()));
+  if (order->callback_url) {
+    const auto url = http::Url::parse(*order->callback_url);
+    if (!url) {
+      co_return http::unprocessable("The order cannot be accepted as it is.",
+                                    {{"callback_url", url.error()}});
+    }
+    const auto allowed = parts_.callback_check.check_host(*url);
+    if (!allowed) {
+      co_return http::unprocessable(
+          "Callbacks go to public addresses only, unless --allow-callbacks-to names another.",
+          {{"callback_url", allowed.error().to_string()}});
+    }
+  }
+  if (in_flight() >= options_.accept_limit) {
+    const milliseconds wait =
+        parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
+    co_return render_problem(
+        request,
+        http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
+                          std::max(seconds{1}, std::chrono::ceil<seconds>(wait))));
+  }
+  Response response = co_await place_checked(request, *who, std::move(*order), std::move(key));
+  co_return greeted(std::move(response), *who);
+}
+
+Task<http::Response> Api::place_checked(Request& request, Visitor visitor, OrderRequest order,
+                                        std::optional<std::string> key) {
+  if (!key) {
+    co_return co_await publish(request, visitor, std::move(order), parts_.ids.make(visitor.name),
+                               nullptr);
+  }
+  const auto busy = request.has_form() ? http::Idempotency::WhileBusy::wait
+                                       : http::Idempotency::WhileBusy::refuse;
+  auto claim = co_await parts_.idempotency.claim(
+      visitor.name, *key, request.body, [this, &visitor] { return parts_.ids.make(visitor.name); },
+      busy);
+  if (!claim) co_return render_problem(request, claim.error());
+  if (claim->is_new()) crash_point("claimed");
+  if (claim->answer()) co_return accepted(request, claim->answer_id(), *claim->answer());
+  co_return co_await publish(request, std::move(visitor), std::move(order), claim->answer_id(),
+                             &*claim);
+}
+
+Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderRequest order,
+                                  std::string id, http::Idempotency::Claim* claim) {
+  if (order.callback_secret) {
+    co_await parts_.database.transact(
+        [id, secret = *order.callback_secret](pronto::Transaction& tx) -> Task<> {
+          return Notifier::keep_secret(tx, id, secret);
+        });
+  }
+  const WallTime now = parts_.loop.wall_now();
+  const Capacity::Range estimate = parts_.capacity.estimate(in_flight(), parts_.loop.now());
+  OrderPlaced event{.order = id,
+                    .customer = visitor.name,
+                    .items = order.items,
+                    .placed_at = pronto::to_rfc3339(now),
+                    .estimated_ready_at = pronto::to_rfc3339(now + estimate.earliest),
+                    .estimated_ready_latest = pronto::to_rfc3339(now + estimate.latest),
+                    .callback_url = order.callback_url};
+  ++accepted_since_;
+  open_.insert(id);
+  const Order placed = to_order(event);
+  const auto published = co_await parts_.bus.publish(
+      std::move(event),
+      {.id = id, .limit = std::chrono::duration_cast<milliseconds>(publish_limit)});
+  if (!published) {
+    open_.erase(id);
+    co_return render_problem(request, not_published(published.error()));
+  }
+  crash_point("published");
+  std::string body = accepted_body(placed, order);
+  if (claim) claim->finish(body);
+  const auto wait = request.prefer_wait(options_.wait_max);
+  if (!wait) co_return accepted(request, id, std::move(body));
+
+  const SteadyTime until = parts_.loop.now() + *wait;
+  Order shown = placed;
+  while (!is_final(shown.status()) && parts_.loop.now() < until) {
+    auto next = co_await find_after(id, shown.sequence(), until - parts_.loop.now());
+    if (!next || next->sequence() == shown.sequence()) break;
+    shown = std::move(*next);
+  }
+  co_return accepted(request, id, accepted_body(shown, order))
+      .with("Preference-Applied", fmt::format("wait={}", wait->count()));
+}
+
+std::string Api::accepted_body(const Order& order, const OrderRequest& request) const {
+  json::object body = to_json(order, parts_.ids);
+  if (request.callback_url) {
+    body["callback_secret"] =
+        request.callback_secret.value_or(parts_.ids.callback_secret(order.id));
+  }
+  return json::serialize(body);
+}
+
+http::Response Api::accepted(const Request& request, const std::string& id,
+                             std::string body) const {
+  const std::string location = "/orders/" + id;
+  if (request.has_form()) return Response::see_other(location);
+  return Response::json_text(202, std::move(body))
+      .with("Location", location)
+      .with("Cache-Control", "no-store");
+}
+
+// -- showing ----------------------------------------------------------------
+
+Task<std::optional<Order>> Api::find(std::string id) {
+  co_return co_await find_after(std::move(id), 0, options_.projection_limit);
+}
+
+Task<std::optional<Order>> Api::find_after(std::string id, std::int64_t seen,
+                                           SteadyTime::duration limit) {
+  const auto watch = parts_.page_notifier.watch(id);
+  const SteadyTime until = parts_.loop.now() + limit;
+  SteadyTime::duration pause = 5ms;
+  for (;;) {
+    std::optional<Order> order = co_await history_.find(id);
+    const bool is_known = order && !order->journey.empty();
+    if (is_known && (order->sequence() > seen || is_final(order->status()))) co_return order;
+    const SteadyTime now = parts_.loop.now();
+    if (now >= until) co_return is_known ? std::move(order) : std::nullopt;
+    // Once an event was heard of its row is a moment away; until then the event wakes us, and a
+    // slow look now and then is for those that came while nobody listened.
+    const bool is_near = !is_known || watch->sequence() > order->sequence();
+    pause = is_near ? std::min<SteadyTime::duration>(pause * 2, 100ms) : SteadyTime::duration{1s};
+    const auto heard = [&watch, at = watch->sequence()] { return watch->sequence() > at; };
+    (void)co_await http::wait_until(watch->changed(), std::min(pause, until - now), heard);
+    if (heard()) pause = 5ms;
+  }
+}
+
+Task<http::Response> Api::show(Request& request) {
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised();
+  const std::string& id = request.parameter("id");
+  if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
+  auto order = co_await find(id);
+  if (!order) {
+    co_return render_problem(
+        request,
+        http::unavailable("The order is accepted; its history is not there yet.", seconds{2}));
+  }
+  if (request.wants_html()) {
+    co_return order_page(request, *order, parts_.ids, parts_.loop.wall_now());
+  }
+  const auto wait = request.prefer_wait(options_.wait_max);
+  // Without an entity tag, the next change is the one after what is known now.
+  const bool is_current =
+      request.headers.find("If-None-Match") ? request.has_seen(entity_tag(*order)) : true;
+  if (wait && is_current && !is_final(order->status())) {
+    if (auto next = co_await find_after(id, order->sequence(), *wait)) order = std::move(next);
+  }
+  Response response = Response::json(200, to_json(*order, parts_.ids));
+  response.with("Cache-Control", "no-cache");
+  if (wait) response.with("Preference-Applied", fmt::format("wait={}", wait->count()));
+  co_return http::conditional(request, std::move(response), entity_tag(*order));
+}
+
+Task<http::Response> Api::events(Request& request) {
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised();
+  const std::string id = request.parameter("id");
+  if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
+  std::int64_t seen = static_cast<std::int64_t>(
+      std::min<std::uint64_t>(request.last_event_id().value_or(0), 1'000'000));
+  co_return Response::stream([this, id, seen](http::EventWriter& writer) mutable -> Task<> {
+    for (;;) {
+      const auto order = co_await find_after(id, seen, 1h);
+      if (!order) co_return;
+      for (const Step& step : order->journey) {
+        if (step.sequence <= seen) continue;
+        const json::object data{
+            {"order", id}, {"status", step.status}, {"at", step.at}, {"sequence", step.sequence}};
+        const auto sent = co_await writer.send({.id = std::to_string(step.sequence),
+                                                .name = "order-status",
+                                                .data = json::serialize(data)});
+        if (!sent) co_return;
+        seen = step.sequence;
+      }
+      if (is_final(order->status())) co_return;
+    }
+  });
+}
+
+Task<http::Response> Api::history(Request& request) {
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised();
+  std::optional<std::string> cursor = request.query.find("cursor");
+  if (cursor && cursor->empty()) cursor.reset();
+  const auto page = co_await history_.page(who->name, cursor, history_page_count);
+  if (!page) {
+    co_return render_problem(request, http::bad_request("The cursor is none of ours."));
+  }
+  if (request.wants_html()) co_return greeted(history_page(page->orders, page->next), *who);
+  json::array orders;
+  for (const Order& order : page->orders) orders.push_back(to_json(order, parts_.ids));
+  json::object body{{"orders", std::move(orders)}, {"next", nullptr}};
+  if (page->next) body["next"] = *page->next;
+  co_return Response::json(200, body).with("Cache-Control", "no-cache");
+}
+
+Task<http::Response> Api::index(Request& request) {
+  auto who = visitor(request);
+  // A page is for browsers: a stale cookie begins a new session instead of an error.
+  if (!who) co_return not_authorised();
+  const auto page = co_await history_.page(who->name, std::nullopt, newest_count);
+  co_return greeted(index_page(parts_.loop.random().url_safe_id(16), page->orders), *who);
+}
+
+Task<http::Response> Api::menu(Request&) {
+  json::array pizzas;
+  for (const Pizza& pizza : pizzeria::menu()) {
+    json::array names;
+    json::object prices;
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      names.push_back(json::string{sizes[i]});
+      prices[sizes[i]] =
+          json::object{{"amount", pizza.cents[i]}, {"currency", json::string{currency}}};
+    }
+    pizzas.push_back(json::object{{"name", json::string{pizza.name}},
+                                  {"description", json::string{pizza.description}},
+                                  {"sizes", std::move(names)},
+                                  {"price", std::move(prices)}});
+  }
+  co_return Response::json(200, json::object{{"pizzas", std::move(pizzas)}})
+      .with("Cache-Control", "public, max-age=60");
+}
+
+// -- cancelling -------------------------------------------------------------
+
+Task<http::Response> Api::cancel(Request& request) {
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised();
+  const std::string id = request.parameter("id");
+  if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
+  const bool is_form = request.method == "POST";
+  const auto outcome = co_await parts_.bus.request(
+      CancelOrder{id, who->name}, std::chrono::duration_cast<milliseconds>(cancel_limit));
+  if (outcome && !outcome->is_cancelled) {
+    co_return render_problem(
+        request, http::conflict(fmt::format("The order is {} already and can no longer be "
+                                            "cancelled: that is possible before the oven.",
+                                            outcome->status)));
+  }
+  if (is_form) co_return Response::see_other("/orders/" + id);
+  const std::string status{outcome ? std::string_view{outcome->status} : "cancelling"};
+  // Without an answer in time it may still be cancelled: the status tells.
+  co_return Response::json(
+      outcome ? 200 : 202,
+      json::object{
+          {"id", id}, {"status", status}, {"links", json::object{{"self", "/orders/" + id}}}});
+}
+
+}  // namespace pizzeria

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+
+#include "capacity.hpp"
+#include "history.hpp"
+#include "order_id.hpp"
+#include "order_request.hpp"
+#include "page_notifier.hpp"
+#include "pronto/bus/bus.hpp"
+#include "pronto/http/callback.hpp"
+#include "pronto/http/idempotency.hpp"
+#include "pronto/http/identity.hpp"
+#include "pronto/http/router.hpp"
+
+namespace pizzeria {
+
+/// What the API stands on; all outlive it.
+struct ApiParts {
+  pronto::Loop& loop;
+  pronto::Bus& bus;
+  pronto::Database& database;
+  OrderIds& ids;
+  pronto::http::Sessions& sessions;
+  pronto::http::Idempotency& idempotency;
+  const pronto::http::AddressCheck& callback_check;
+  PageNotifier& page_notifier;
+  Capacity& capacity;
+};
+
+/// OrderService: accepts orders, and shows them, by JSON and by HTML, to those who placed them.
+///
+/// An order is on stable storage, with the broker, before its 202 is sent. Source: DESIGN.md
+/// section 3, ONE_ORDER.md. Runs on: the loop's thread.
+class Api {
+ public:
+  struct Options {
+    std::int64_t accept_limit = 100'000;         ///< orders in flight
+    pronto::seconds projection_limit{5};         ///< how long a read waits for what was accepted
+    pronto::seconds wait_max{60};                ///< of `Prefer: wait`
+    pronto::milliseconds refresh_interval{500};  ///< of the count of orders in flight
+  };
+
+  Api(ApiParts parts, Options options);
+
+  void add_routes(pronto::http::Router& router);
+  /// Counts the orders in flight again and again, from queues and rows.
+  pronto::Task<> refresh_for_ever();
+  /// To be told of each status, for the measured rate.
+  void on_status(const OrderStatus& event);
+
+  std::int64_t in_flight() const;
+
+ private:
+  using Request = pronto::http::Request;
+  using Response = pronto::http::Response;
+
+  /// Who asks; a new session when there is none.
+  struct Visitor {
+    std::string name;
+    bool is_new = false;
+  };
+  std::optional<Visitor> visitor(const Request& request);
+  Response greeted(Response response, const Visitor& visitor) const;
+
+  pronto::Task<Response> index(Request& request);
+  pronto::Task<Response> menu(Request& request);
+  pronto::Task<Response> place(Request& request);
+  pronto::Task<Response> place_checked(Request& request, Visitor visitor, OrderRequest order,
+                                       std::optional<std::string> key);
+  pronto::Task<Response> publish(Request& request, Visitor visitor, OrderRequest order,
+                                 std::string id, pronto::http::Idempotency::Claim* claim);
+  pronto::Task<Response> show(Request& request);
+  pronto::Task<Response> events(Request& request);
+  pronto::Task<Response> history(Request& request);
+  pronto::Task<Response> cancel(Request& request);
+
+  /// The order, once the history knows it: it was accepted, so it will.
+  pronto::Task<std::optional<Order>> find(std::string id);
+  /// The order once its sequence is above `seen`, or as it is when `limit` has passed.
+  pronto::Task<std::optional<Order>> find_after(std::string id, std::int64_t seen,
+                                                pronto::SteadyTime::duration limit);
+  std::string accepted_body(const Order& order, const OrderRequest& request) const;
+  pronto::http::Response accepted(const Request& request, const std::string& id,
+                                  std::string body) const;
+
+  ApiParts parts_;
+  Options options_;
+  History history_;
+  std::int64_t counted_ = 0;         // at the last refresh
+  std::int64_t accepted_since_ = 0;  // the refresh
+  std::set<std::string> open_;       // accepted here, end not heard of yet
+};
+
+}  // namespace pizzeria

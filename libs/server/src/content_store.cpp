@@ -1,0 +1,66 @@
+#include "pronto/server/content_store.hpp"
+
+#include <utility>
+
+#include "pronto/base/assert.hpp"
+
+namespace pronto::server {
+namespace {
+
+constexpr std::uint64_t entry_bytes = 160;  // what the map and the content cost beside their bytes
+
+}  // namespace
+
+std::uint64_t bytes_of(const broker::Content& content) noexcept {
+  return entry_bytes + content.body.size() + content.properties.size() + content.exchange.size() +
+         content.routing_key.size();
+}
+
+broker::BodyRef ContentStore::keep(broker::ContentPtr content) {
+  const std::uint64_t position = in_memory_bit | ++last_kept_;
+  const auto bytes = static_cast<std::uint32_t>(content->body.size());
+  kept_bytes_ += bytes_of(*content);
+  entries_.emplace(position, Entry{.position = position, .content = std::move(content)});
+  return {broker::BodyPosition{position}, bytes};
+}
+
+void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content) {
+  const auto position = static_cast<std::uint64_t>(at);
+  cached_bytes_ += bytes_of(*content);
+  auto [place, is_new] =
+      entries_.emplace(position, Entry{.position = position, .content = std::move(content)});
+  PRONTO_ASSERT(is_new);
+  Entry& entry = place->second;
+  entry.older = newest_;
+  (newest_ ? newest_->newer : oldest_) = &entry;
+  newest_ = &entry;
+  while (cached_bytes_ > cached_bytes_max_ && oldest_ != nullptr) {
+    const std::uint64_t leaving = oldest_->position;
+    release(broker::BodyPosition{leaving});
+    ++evicted_total_;
+  }
+}
+
+broker::ContentPtr ContentStore::find(broker::BodyPosition position) const {
+  const auto found = entries_.find(static_cast<std::uint64_t>(position));
+  return found == entries_.end() ? nullptr : found->second.content;
+}
+
+void ContentStore::release(broker::BodyPosition position) {
+  const auto found = entries_.find(static_cast<std::uint64_t>(position));
+  if (found == entries_.end()) return;
+  if (is_in_memory_only(position)) {
+    kept_bytes_ -= bytes_of(*found->second.content);
+  } else {
+    cached_bytes_ -= bytes_of(*found->second.content);
+    unlink(found->second);
+  }
+  entries_.erase(found);
+}
+
+void ContentStore::unlink(Entry& entry) {
+  (entry.older ? entry.older->newer : oldest_) = entry.newer;
+  (entry.newer ? entry.newer->older : newest_) = entry.older;
+}
+
+}  // namespace pronto::server

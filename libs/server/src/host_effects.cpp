@@ -1,0 +1,236 @@
+#include <limits>
+
+#include "host_inside.hpp"
+#include "pronto/base/log.hpp"
+
+namespace pronto::server {
+
+Connection* BrokerHost::Inside::find(broker::ConnectionId connection) const {
+  const auto id = static_cast<std::uint64_t>(connection);
+  if (found_ && found_id_ == id) return found_;
+  const auto found = connections.find(id);
+  if (found == connections.end()) return nullptr;
+  found_id_ = id;
+  found_ = found->second.get();
+  return found_;
+}
+
+void BrokerHost::Inside::send(broker::ConnectionId id, broker::ChannelId channel,
+                              const wire::Method& method) {
+  if (Connection* connection = find(id)) {
+    connection->session.send(channel, method);
+    wake(*connection);
+  }
+}
+
+void BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
+  Connection* connection = find(delivery.connection);
+  if (!connection) return;
+  const broker::ContentPtr content = content_of(delivery.body);
+  if (!content) {
+    lost_.push_back({delivery.connection, delivery.channel, delivery.delivery_tag});
+    return;
+  }
+  connection->session.deliver(delivery, content);
+  wake(*connection);
+  if (!connection->is_short_of_room && !has_credit(delivery.connection)) {
+    connection->is_short_of_room = true;
+    short_of_room_.push_back(static_cast<std::uint64_t>(delivery.connection));
+  }
+}
+
+bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
+  const Connection* connection = find(id);
+  return connection && !connection->is_short_of_room &&
+         connection->waiting_bytes() < options.outbox_bytes_max;
+}
+
+void BrokerHost::Inside::get_ok(const broker::GetOk& answer) {
+  Connection* connection = find(answer.connection);
+  if (!connection) return;
+  if (const broker::ContentPtr content = content_of(answer.body)) {
+    connection->session.get_ok(answer, content);
+  } else {
+    connection->session.send(answer.channel, wire::BasicGetEmpty{});
+    lost_.push_back({answer.connection, answer.channel, answer.delivery_tag});
+  }
+  wake(*connection);
+}
+
+void BrokerHost::Inside::return_message(broker::ConnectionId id, broker::ChannelId channel,
+                                        wire::ReplyCode code, std::string_view text,
+                                        const broker::ContentPtr& content) {
+  if (Connection* connection = find(id)) {
+    connection->session.return_message(channel, code, text, content);
+    wake(*connection);
+  }
+}
+
+void BrokerHost::Inside::confirm(broker::ConnectionId id, broker::ChannelId channel,
+                                 std::uint64_t tag, bool multiple, bool is_ack) {
+  if (Connection* connection = find(id)) {
+    connection->session.confirm(channel, tag, multiple, is_ack);
+    wake(*connection);
+  }
+}
+
+void BrokerHost::Inside::close_channel(broker::ConnectionId id, broker::ChannelId channel,
+                                       const wire::Fault& fault) {
+  if (Connection* connection = find(id)) {
+    log::info("channel closed for a fault of the client",
+              {{"connection", static_cast<std::uint64_t>(id)},
+               {"channel", static_cast<int>(channel)},
+               {"text", fault.reply_text()}});
+    connection->session.close_channel(channel, fault);
+    wake(*connection);
+  }
+}
+
+void BrokerHost::Inside::close_connection(broker::ConnectionId id, const wire::Fault& fault) {
+  if (Connection* connection = find(id)) {
+    log::warning("connection closed for a fault of the client",
+                 {{"connection", static_cast<std::uint64_t>(id)}, {"text", fault.reply_text()}});
+    connection->session.close_connection(fault);
+    to_settle_.push_back(static_cast<std::uint64_t>(id));
+    wake(*connection);
+  }
+}
+
+broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> records) {
+  // All payloads first, since they move while they grow.
+  payloads_.clear();
+  std::vector<std::size_t> ends;
+  ends.reserve(records.size());
+  bool has_body = false;
+  std::uint64_t bytes = 0;
+  for (const broker::Record& record : records) {
+    broker::append_payload(payloads_, record);
+    ends.push_back(payloads_.size());
+    has_body = has_body || std::holds_alternative<broker::BodyRecord>(record);
+    bytes += broker::trailing_bytes(record).size();
+  }
+  bytes += payloads_.size();
+  unit_.clear();
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    unit_.push_back({.type = static_cast<journal::RecordType>(broker::type_of(records[i])),
+                     .parts = {BytesView{payloads_}.subspan(begin, ends[i] - begin),
+                               broker::trailing_bytes(records[i])}});
+    begin = ends[i];
+  }
+  auto appended = log_->append(unit_, has_body ? journal::Need::space : journal::Need::reserve);
+  if (!appended && has_body && appended.error() == std::errc::no_space_on_device) {
+    // There was room when the publish was let in; what the reserve is for.
+    appended = log_->append(unit_, journal::Need::reserve);
+    touch();
+  }
+  broker::Appended result;
+  if (!appended) {
+    // Not written: so it never becomes durable, is never confirmed and never handed out.
+    fail(appended.error());
+    for (const broker::Record& record : records) {
+      if (const auto* body = std::get_if<broker::BodyRecord>(&record)) {
+        result.bodies.push_back(keep(body->content).position);
+      }
+    }
+    result.sequence = broker::JournalSequence{std::numeric_limits<std::uint64_t>::max()};
+    return result;
+  }
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
+      const broker::BodyPosition position{static_cast<std::uint64_t>(appended->positions[i])};
+      result.bodies.push_back(position);
+      store_.cache(position, body->content);
+      ++live_bodies_;
+    }
+  }
+  result.sequence = broker::JournalSequence{static_cast<std::uint64_t>(appended->sequence)};
+  undurable_.push_back({result.sequence, bytes});
+  undurable_bytes_ += bytes;
+  schedule_write();
+  return result;
+}
+
+/// Without a log thread the loop writes, once what is running now has ended.
+void BrokerHost::Inside::schedule_write() {
+  if (options.journal.threading != journal::Threading::manual || is_write_posted_) return;
+  is_write_posted_ = true;
+  loop.post([alive = alive_] {
+    if (!alive->host) return;
+    alive->host->is_write_posted_ = false;
+    (void)alive->host->log_->write_once();  // a failure comes through on_failure
+  });
+}
+
+void BrokerHost::Inside::on_durable() {
+  is_durable_posted_ = false;
+  const broker::JournalSequence upto{static_cast<std::uint64_t>(log_->durable_upto())};
+  while (!undurable_.empty() && undurable_.front().sequence <= upto) {
+    undurable_bytes_ -= undurable_.front().bytes;
+    undurable_.pop_front();
+  }
+  engine_.on_durable(upto, loop.wall_now());
+  settle_all();
+  touch();
+}
+
+bool BrokerHost::Inside::has_room() const {
+  return !alarms_.failure && log_->has_room();
+}
+
+broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content) {
+  ++live_bodies_;
+  return store_.keep(content);
+}
+
+void BrokerHost::Inside::release(const broker::BodyRef& body) {
+  if (live_bodies_ > 0) --live_bodies_;
+  store_.release(body.position);
+}
+
+void BrokerHost::Inside::fetch(const broker::BodyRef& body, broker::FetchTicket ticket) {
+  fetches_.push_back({body, ticket});
+  if (std::exchange(is_fetch_posted_, true)) return;
+  loop.post([alive = alive_] {
+    if (alive->host) alive->host->run_fetches();
+  });
+}
+
+void BrokerHost::Inside::run_fetches() {
+  constexpr std::size_t fetches_of_a_turn_max = 256;  // others want their turn, too
+  is_fetch_posted_ = false;
+  for (std::size_t count = 0; count < fetches_of_a_turn_max && !fetches_.empty(); ++count) {
+    const Fetch fetch = fetches_.front();
+    fetches_.pop_front();
+    engine_.on_fetched(fetch.ticket, content_of(fetch.body), loop.wall_now());
+  }
+  if (!fetches_.empty() && !std::exchange(is_fetch_posted_, true)) {
+    loop.post([alive = alive_] {
+      if (alive->host) alive->host->run_fetches();
+    });
+  }
+  settle_all();
+  touch();
+}
+
+/// The content from memory, else from the journal; null when it cannot be read.
+broker::ContentPtr BrokerHost::Inside::content_of(const broker::BodyRef& body) {
+  if (broker::ContentPtr content = store_.find(body.position)) return content;
+  const auto position = static_cast<std::uint64_t>(body.position);
+  std::error_code error = Error::not_found;
+  if (!ContentStore::is_in_memory_only(body.position)) {
+    const auto payload = log_->read(journal::Position{position});
+    if (payload) {
+      auto content = broker::decode_body(*payload);
+      if (content) return std::move(*content);
+      error = content.error();
+    } else {
+      error = payload.error();
+    }
+  }
+  log::error("a message's body cannot be read: the message is lost",
+             {{"position", position}, {"error", error}});
+  return nullptr;
+}
+
+}  // namespace pronto::server

@@ -1,0 +1,171 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pronto/async/sync.hpp"
+#include "pronto/async/task_group.hpp"
+#include "pronto/server/broker_host.hpp"
+#include "pronto/server/content_store.hpp"
+
+namespace pronto::server {
+
+/// One stream with its session, and the two coroutines that move its bytes.
+struct Connection {
+  Connection(std::unique_ptr<Stream> from, broker::ConnectionId id, Session::Peer peer,
+             Session::Shared shared, Now now)
+      : stream{std::move(from)}, session{id, std::move(peer), shared, now} {}
+
+  std::unique_ptr<Stream> stream;
+  Session session;
+  Signal output;  ///< there may be something to send, or the session is over
+  Signal input;   ///< reading may go on
+  Timer timer;    ///< for the session's `on_time`
+  std::optional<SteadyTime> timer_due;
+  Timer linger;  ///< how long the peer may take to read our last words
+  std::size_t in_flight_bytes = 0;
+  bool is_short_of_room = false;  ///< the engine was, or is to be, told
+  bool is_reading = true;
+  bool is_writing = true;
+
+  std::size_t waiting_bytes() const { return session.outbox().bytes() + in_flight_bytes; }
+};
+
+/// The host's state; the engine's outside.
+class BrokerHost::Inside final : public broker::Effects {
+ public:
+  Inside(Loop& loop, const Users& users, HostOptions options);
+  ~Inside() override;
+
+  // broker_host.cpp
+  Result<void> open(std::unique_ptr<journal::Disk> disk);
+  Task<Result<void>> shut_down(milliseconds limit);
+  Overview overview() const;
+  std::vector<PeekedMessage> peek(std::string_view virtual_host, std::string_view queue,
+                                  std::uint64_t from, std::size_t count_max);
+  void fail(std::error_code error);
+  const Alarms& alarms() const noexcept { return alarms_; }
+  Now now() const { return {loop.wall_now(), loop.now()}; }
+
+  // host_connections.cpp
+  void serve(std::unique_ptr<Stream> stream);
+  void settle_all();
+
+  // host_effects.cpp: what the engine says.
+  void send(broker::ConnectionId connection, broker::ChannelId channel,
+            const wire::Method& method) override;
+  void deliver(const broker::Deliver& delivery) override;
+  bool has_credit(broker::ConnectionId connection) const override;
+  void get_ok(const broker::GetOk& answer) override;
+  void return_message(broker::ConnectionId connection, broker::ChannelId channel,
+                      wire::ReplyCode code, std::string_view text,
+                      const broker::ContentPtr& content) override;
+  void confirm(broker::ConnectionId connection, broker::ChannelId channel, std::uint64_t tag,
+               bool multiple, bool is_ack) override;
+  void close_channel(broker::ConnectionId connection, broker::ChannelId channel,
+                     const wire::Fault& fault) override;
+  void close_connection(broker::ConnectionId connection, const wire::Fault& fault) override;
+  broker::Appended append(std::span<const broker::Record> records) override;
+  bool has_room() const override;
+  broker::BodyRef keep(const broker::ContentPtr& content) override;
+  void release(const broker::BodyRef& body) override;
+  void fetch(const broker::BodyRef& body, broker::FetchTicket ticket) override;
+  broker::ContentPtr content_of(const broker::BodyRef& body);
+
+  // host_alarms.cpp: what is looked at from time to time.
+  void touch();
+  void tick();
+  std::uint64_t memory_bytes() const;
+  std::uint64_t undurable_bytes() const noexcept { return undurable_bytes_; }
+
+  Loop& loop;
+  HostOptions options;
+  Counters counters;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> connections;
+  Signal connection_ended;
+  bool is_shutting_down = false;
+
+ private:
+  /// Outlives the host in what it has posted.
+  struct Alive {
+    Inside* host;
+  };
+  struct Undurable {
+    broker::JournalSequence sequence;
+    std::uint64_t bytes;
+  };
+  struct Fetch {
+    broker::BodyRef body;
+    broker::FetchTicket ticket;
+  };
+  struct Lost {
+    broker::ConnectionId connection;
+    broker::ChannelId channel;
+    std::uint64_t delivery_tag;
+  };
+
+  // host_connections.cpp
+  static Task<> read(Inside& self, std::shared_ptr<Connection> connection);
+  static Task<> write(Inside& self, std::shared_ptr<Connection> connection);
+  void after(Connection& connection);
+  void wake(Connection& connection);
+  void arm(Connection& connection);
+  void give_credit(Connection& connection);
+  void end_if_done(Connection& connection);
+
+  // host_effects.cpp
+  Connection* find(broker::ConnectionId connection) const;
+  void on_durable();
+  void run_fetches();
+  void schedule_write();
+
+  // host_alarms.cpp
+  void arm_engine();
+  void look_at_alarms();
+  void set_blocked(const std::string& reason);
+  void block(Connection& connection);
+
+  const Users& users_;
+  ContentStore store_;
+  broker::Broker engine_;
+  std::unique_ptr<journal::Log> log_;
+  std::shared_ptr<Alive> alive_;
+  std::atomic<bool> is_durable_posted_ = false;
+  bool is_write_posted_ = false;
+  bool is_fetch_posted_ = false;
+
+  std::uint64_t last_connection_ = 0;
+  mutable std::uint64_t found_id_ = 0;  // the connection looked up last
+  mutable Connection* found_ = nullptr;
+  std::vector<std::uint64_t> to_settle_;
+  std::vector<std::uint64_t> short_of_room_;
+  std::vector<Lost> lost_;
+  std::deque<Fetch> fetches_;
+  bool is_settling_ = false;
+
+  Bytes payloads_;  // of the unit under way
+  std::vector<journal::Record> unit_;
+  std::deque<Undurable> undurable_;
+  std::uint64_t undurable_bytes_ = 0;
+  std::uint64_t live_bodies_ = 0;
+
+  Timer tick_;
+  bool is_tick_armed_ = false;
+  Timer engine_timer_;
+  std::optional<WallTime> engine_due_;
+  Alarms alarms_;
+  bool is_blocked_ = false;
+  std::string blocked_reason_;
+  SteadyTime no_room_at_{};
+  const WallTime started_;
+  const SteadyTime started_steady_;
+
+  TaskGroup tasks_;  // last: its coroutines refer to all of the above
+};
+
+}  // namespace pronto::server
