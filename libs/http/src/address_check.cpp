@@ -145,10 +145,12 @@ std::optional<std::uint64_t> parse_loose_number(std::string_view text) {
 
 /// Whether resolvers and browsers take `host` for an address, rightly written or not.
 bool ends_in_number(std::string_view host) {
-  const std::string_view last = host.substr(host.rfind('.') + 1);  // npos + 1 is 0
+  std::string_view last = host.substr(host.rfind('.') + 1);  // npos + 1 is 0
   if (last.empty()) return false;
-  return std::ranges::all_of(last, [](char c) { return c >= '0' && c <= '9'; }) ||
-         ((last.starts_with("0x") || last.starts_with("0X")) && parse_loose_number(last));
+  const bool is_hexadecimal = last.starts_with("0x") || last.starts_with("0X");
+  if (is_hexadecimal) last.remove_prefix(2);
+  return last.find_first_not_of(is_hexadecimal ? "0123456789abcdefABCDEF" : "0123456789") ==
+         last.npos;
 }
 
 }  // namespace

@@ -71,6 +71,8 @@ Result<Url, std::string> Url::parse(std::string_view text) {
   }
   url.target = std::string{view.encoded_path()};
   if (url.target.empty()) url.target = "/";
+  // Boost.URL 1.81 takes "http://1.2.3.4.5/" for the host 1.2.3.4 and the path ".5/".
+  if (!url.target.starts_with('/')) return std::string{"has a host that is none"};
   if (view.has_query()) url.target += '?' + std::string{view.encoded_query()};
   return url;
 }

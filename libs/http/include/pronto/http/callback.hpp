@@ -82,11 +82,12 @@ class Callbacks {
                            .body_bytes_max = 16 * 1024};
     std::size_t concurrent_max = 256;  ///< requests at a time
     std::size_t concurrent_per_destination_max = 8;
-    std::uint32_t circuit_failures_max = 5;      ///< in a row; one more opens the circuit
-    milliseconds circuit_open_min{seconds{10}};  ///< doubled at each failed probe
+    std::uint32_t circuit_failures_max = 10;    ///< in a row; one more opens the circuit
+    milliseconds circuit_open_min{seconds{5}};  ///< doubled at each failed probe
     milliseconds circuit_open_max{seconds{600}};
     seconds kept{7 * 24 * 3600};  ///< rows of what was delivered or ended
     std::string user_agent = "pronto";
+    std::string ca_file = {};  ///< PEM of who signs receivers' certificates; empty: the system's
     /// Names this sender among several on one database; the same again after its restart.
     std::string instance = "callbacks";
   };
