@@ -1,0 +1,13 @@
+#pragma once
+
+#include <span>
+
+#include "common/settings.hpp"
+
+namespace pronto {
+
+/// `pronto broker`: runs the broker until SIGTERM, SIGINT or SIGHUP.
+/// Returns: the exit status. Errors: throws `StartError`. Blocks: until it ends.
+int run_broker(const Program& program, std::span<const char* const> arguments);
+
+}  // namespace pronto
