@@ -64,6 +64,10 @@ void seal(Bytes& batch, BatchHeader header) {
   store(batch, checksum_offset, checksum_of(batch));
 }
 
+bool may_begin_batch(BytesView bytes) noexcept {
+  return bytes.size() >= sizeof batch_magic && load<std::uint32_t>(bytes, 0) == batch_magic;
+}
+
 std::optional<BatchHeader> decode_batch_header(BytesView bytes) {
   if (bytes.size() < batch_header_bytes || load<std::uint32_t>(bytes, 0) != batch_magic) {
     return std::nullopt;

@@ -225,8 +225,12 @@ Result<bool> Log::Inside::write_once() {
     statistics.written_bytes_total += bytes;
     in_writing.clear();
   }
-  done.notify_all();
   if (options.on_durable) options.on_durable(Sequence{durable_when_done});
+  {
+    const std::lock_guard lock{mutex};
+    told_unit = durable_when_done;
+  }
+  done.notify_all();
   return true;
 }
 
@@ -395,7 +399,7 @@ Result<void> Log::flush() {
   }
   std::unique_lock lock{inside.mutex};
   const std::uint64_t until = inside.last_unit;
-  inside.done.wait(lock, [&] { return inside.broken || inside.durable_unit >= until; });
+  inside.done.wait(lock, [&] { return inside.broken || inside.told_unit >= until; });
   if (inside.broken) return inside.broken;
   return {};
 }

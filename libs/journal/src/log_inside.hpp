@@ -79,6 +79,7 @@ class Log::Inside {
   std::uint64_t last_durable_batch = 0;
   std::uint64_t last_unit = 0;
   std::uint64_t durable_unit = 0;
+  std::uint64_t told_unit = 0;  // of them, those that `on_durable` was told of
   Statistics statistics;
   bool stopping = false;
   std::chrono::steady_clock::time_point last_sync_at{};

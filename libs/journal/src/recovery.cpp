@@ -41,11 +41,31 @@ class SegmentReader {
     return std::optional{Found{*header, offset}};
   }
   const Bytes& bytes() const { return bytes_; }
+  /// The first place from `offset` on where a batch may begin; the end when there is none. Reads
+  /// in large pieces: a segment's unused rest is looked at on every start.
+  Result<std::uint64_t> next_candidate(std::uint64_t offset) {
+    for (; offset + batch_header_bytes <= size_; offset += 8) {
+      if (offset < window_at_ || offset + 8 > window_at_ + window_.size()) {
+        window_at_ = offset;
+        window_.resize(std::min<std::uint64_t>(window_bytes, size_ - offset));
+        const auto got = file_.read_at(offset, window_);
+        if (!got) return got.error();
+        window_.resize(*got);
+        if (window_.size() < 8) return size_;
+      }
+      if (may_begin_batch(BytesView{window_}.subspan(offset - window_at_))) return offset;
+    }
+    return size_;
+  }
 
  private:
+  static constexpr std::size_t window_bytes = 1024 * 1024;
+
   File& file_;
   std::uint64_t size_;
   Bytes bytes_;
+  Bytes window_;
+  std::uint64_t window_at_ = 0;
 };
 
 /// A record whose unit's end has not come yet.
@@ -111,7 +131,11 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     for (std::size_t i = index; i < segments.size(); ++i) {
       SegmentReader reader{*segments[i].file, segments[i].size};
       std::uint64_t at = i == index ? padded(from) : segment_header_bytes;
-      while (at + batch_header_bytes <= reader.size()) {
+      for (;;) {
+        const auto candidate = reader.next_candidate(at);
+        if (!candidate) return candidate.error();
+        at = *candidate;
+        if (at + batch_header_bytes > reader.size()) break;
         const auto batch = reader.batch_at(at);
         if (!batch) return batch.error();
         const bool counts = *batch && (*batch)->header.epoch >= current_epoch &&
@@ -205,6 +229,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   }
 
   durable_unit = last_unit;
+  told_unit = last_unit;
   last_durable_batch = last_batch;
   ++epoch;
   // Leftovers of a segment that was being made.
