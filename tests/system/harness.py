@@ -159,9 +159,10 @@ class Setup:
         seconds = stage_seconds if "=" in str(stage_seconds) else \
             f"prep={stage_seconds},bake={stage_seconds},oven={stage_seconds}"
         hands = workers if "=" in str(workers) else f"prep={workers},bake={workers},oven={workers}"
-        common = ["--data", self.data, "--stage-seconds", seconds, "--workers", hands,
-                  "--allow-callbacks-to", "127.0.0.0/8", "--callback-schedule", "0,0.2,0.5,1,2,5,10",
-                  *options]
+        common = ["--data", self.data, "--stage-seconds", seconds, "--workers", hands]
+        accepting = ["--allow-callbacks-to", "127.0.0.0/8", *options]
+        calling = ["--allow-callbacks-to", "127.0.0.0/8",
+                   "--callback-schedule", "0,0.2,0.5,1,2,5,10"]
         http_at = ["--http", f"127.0.0.1:{self.http_port}"]
         pizzeria = BIN / "pizzeria"
         self.broker = None
@@ -169,7 +170,8 @@ class Setup:
         if kind == "embedded":
             self.services["up"] = Process(
                 "up", [pizzeria, "up", *http_at, "--amqp", f"127.0.0.1:{self.amqp_port}",
-                       "--management", "127.0.0.1:0", *common], self.folder, ready=self.is_serving)
+                       "--management", "127.0.0.1:0", *common, *accepting, *calling[2:]],
+                self.folder, ready=self.is_serving)
             return
         if kind == "pronto":
             self.broker = Process(
@@ -183,10 +185,10 @@ class Setup:
         common += ["--broker", f"amqp://guest:guest@127.0.0.1:{self.amqp_port}",
                    "--store", f"sqlite:{self.folder / 'store.db'}"]
         self.services["order-service"] = Process(
-            "order-service", [pizzeria, "order-service", *http_at, *common], self.folder,
+            "order-service", [pizzeria, "order-service", *http_at, *common, *accepting], self.folder,
             ready=self.is_serving)
-        for name in ("order-history", "order-executor", "notifier"):
-            self.services[name] = Process(name, [pizzeria, name, *common], self.folder)
+        for name, more in (("order-history", []), ("order-executor", []), ("notifier", calling)):
+            self.services[name] = Process(name, [pizzeria, name, *common, *more], self.folder)
 
     # -- life ---------------------------------------------------------------
 

@@ -110,9 +110,12 @@ void SqliteConnection::set_up() {
 }
 
 void SqliteConnection::check_kind_of_file() {
-  const std::int64_t id = run("pragma application_id", {})[0].integer(0);
-  if (id == application_id) return;
+  // Both answers from one state of the file: another process of ours may be making it right now.
+  control("begin");
   const bool is_empty = run("select 1 from sqlite_schema limit 1", {}).empty();
+  const std::int64_t id = run("pragma application_id", {})[0].integer(0);
+  control("commit");
+  if (id == application_id) return;
   if (id != 0 || !is_empty) {
     unusable(options_.path, "is a database of another program; nothing was touched");
   }

@@ -469,6 +469,43 @@ TEST(SqliteThreads, DestroyedWithWorkUnderWayItEndsLikeACrash) {
 
 // Goal: what a transact returned from survives the death of the process; what it had not is there
 // wholly or not at all. Method: a child reports each return through a pipe and dies in the middle.
+// Found by services that were started at the same moment: one took the other's half-made file for a
+// foreign one.
+TEST(SqliteOpen, ManyProcessesMayMakeTheFileAtOnce) {
+  for (int round = 0; round < 10; ++round) {
+    const Folder folder;
+    int gate[2];
+    ASSERT_EQ(pipe(gate), 0);
+    std::vector<pid_t> children;
+    for (int i = 0; i < 6; ++i) {
+      const pid_t child = fork();
+      ASSERT_GE(child, 0);
+      if (child == 0) {
+        close(gate[1]);
+        char byte = 0;
+        if (read(gate[0], &byte, 1) != 0) _exit(3);  // opens when the parent closes its end
+        try {
+          SystemLoop loop;
+          SqliteDatabase database{loop, {.path = folder.file()}};
+          run_on(loop, database.migrate("test", {{1, "create table t (id integer)"}}));
+        } catch (const std::exception& error) {
+          std::fprintf(stderr, "%s\n", error.what());
+          _exit(1);
+        }
+        _exit(0);
+      }
+      children.push_back(child);
+    }
+    close(gate[0]);
+    close(gate[1]);
+    for (const pid_t child : children) {
+      int status = 0;
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      EXPECT_EQ(status, 0);
+    }
+  }
+}
+
 TEST(SqliteCrash, WhatWasCommittedIsThereAfterTheProcessDied) {
   const Folder folder;
   int ends[2];
