@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "pronto/base/text.hpp"
 
@@ -90,9 +91,7 @@ void SqliteConnection::set_up() {
   sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   check_kind_of_file();
-  if (run("pragma journal_mode = wal", {})[0].text(0) != "wal") {
-    unusable(options_.path, "this file system cannot hold a database with a write-ahead log");
-  }
+  enter_wal();
   run("pragma synchronous = full", {});
   run("pragma foreign_keys = on", {});
   run("pragma trusted_schema = off", {});
@@ -107,6 +106,22 @@ void SqliteConnection::set_up() {
   statements_.clear();
   statement_by_sql_.clear();
   sqlite3_set_authorizer(database_.get(), &SqliteConnection::authorize, this);
+}
+
+void SqliteConnection::enter_wal() {
+  constexpr std::chrono::milliseconds step{5};
+  const auto end = std::chrono::steady_clock::now() + options_.busy_max;
+  for (;;) {
+    try {
+      if (run("pragma journal_mode = wal", {})[0].text(0) == "wal") return;
+      unusable(options_.path, "this file system cannot hold a database with a write-ahead log");
+    } catch (const DatabaseError&) {
+      // Where two processes make the file, SQLite does not wait for the other one by itself.
+      const bool is_busy = (sqlite3_errcode(database_.get()) & 0xff) == SQLITE_BUSY;
+      if (!is_busy || std::chrono::steady_clock::now() >= end) throw;
+    }
+    std::this_thread::sleep_for(step);
+  }
 }
 
 void SqliteConnection::check_kind_of_file() {

@@ -59,6 +59,7 @@ class SqliteConnection {
   void set_up();
   void set_up_new_file();
   void check_kind_of_file();
+  void enter_wal();
   Statement& prepare(const std::string& sql);
   void bind(Statement& statement, const std::vector<SqlValue>& parameters);
   [[noreturn]] void fail(int code, const std::string& sql) const;

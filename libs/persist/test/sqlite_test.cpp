@@ -467,8 +467,6 @@ TEST(SqliteThreads, DestroyedWithWorkUnderWayItEndsLikeACrash) {
   run_on(loop, [](SystemLoop&) -> Task<> { co_await yield(); }(loop));
 }
 
-// Goal: what a transact returned from survives the death of the process; what it had not is there
-// wholly or not at all. Method: a child reports each return through a pipe and dies in the middle.
 // Found by services that were started at the same moment: one took the other's half-made file for a
 // foreign one.
 TEST(SqliteOpen, ManyProcessesMayMakeTheFileAtOnce) {
@@ -506,6 +504,8 @@ TEST(SqliteOpen, ManyProcessesMayMakeTheFileAtOnce) {
   }
 }
 
+// Goal: what a transact returned from survives the death of the process; what it had not is there
+// wholly or not at all. Method: a child reports each return through a pipe and dies in the middle.
 TEST(SqliteCrash, WhatWasCommittedIsThereAfterTheProcessDied) {
   const Folder folder;
   int ends[2];
