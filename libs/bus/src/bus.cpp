@@ -35,6 +35,7 @@ class Bus::Inside {
     std::vector<ContractInfo> contracts;
   };
 
+  bool is_running() const noexcept { return is_open && !is_draining; }
   void add(Subscription::Spec spec);
   Task<Result<void, BusFailure>> start();
   Task<Result<void, BusFailure>> declare();
@@ -46,9 +47,10 @@ class Bus::Inside {
   std::vector<Expected> expected;
   std::vector<std::unique_ptr<Subscription>> subscriptions;
   std::optional<detail::Requests> requests;
-  std::optional<DeadLetters> dead_letters;
+  DeadLetters dead_letters{core.publishing};
   BusMetrics totals;
   bool is_started = false;
+  bool is_open = false;  ///< there is a channel to publish on, and a topology to publish to
   bool is_draining = false;
   TaskGroup tasks;
 };
@@ -124,7 +126,7 @@ Task<Result<void, BusFailure>> Bus::Inside::start() {
     requests.emplace(core);
     step = co_await requests->start();
   }
-  dead_letters.emplace(core.publishing);
+  is_open = step.has_value();
   for (const auto& subscription : subscriptions) {
     if (step) step = co_await subscription->start();
   }
@@ -191,7 +193,7 @@ Task<> Bus::Inside::expire_inbox() {
 
 Task<Result<void, BusFailure>> Bus::publish_message(detail::OutgoingMessage message,
                                                     PublishOptions options) {
-  if (!inside_->is_started || inside_->is_draining) {
+  if (!inside_->is_running()) {
     co_return BusFailure{BusFailure::Kind::closed, "the bus is not running"};
   }
   message.id = std::move(options.id);
@@ -213,7 +215,7 @@ Task<Result<void, BusFailure>> Bus::publish_message(detail::OutgoingMessage mess
 
 Task<Result<std::string, BusFailure>> Bus::request_reply(detail::OutgoingMessage message,
                                                          milliseconds limit) {
-  if (!inside_->requests || inside_->is_draining) {
+  if (!inside_->is_running()) {
     co_return BusFailure{BusFailure::Kind::closed, "the bus is not running"};
   }
   ++inside_->totals.requests_total;
@@ -224,6 +226,9 @@ Task<Result<std::string, BusFailure>> Bus::request_reply(detail::OutgoingMessage
 
 Task<> Bus::transact_step(detail::WorkCore::Step step) {
   PRONTO_ASSERT(inside_->core.database != nullptr);
+  if (!inside_->is_open) {
+    throw DatabaseError{DatabaseError::Kind::unavailable, "the bus is not running"};
+  }
   co_await inside_->core.transact(std::move(step), nullptr);
 }
 
@@ -257,7 +262,7 @@ Task<bool> Bus::drain(milliseconds limit) {
 }
 
 bool Bus::is_ready() const noexcept {
-  return inside_->is_started && !inside_->is_draining && inside_->core.is_ready();
+  return inside_->is_running() && inside_->core.is_ready();
 }
 
 BusMetrics Bus::metrics() const {
@@ -279,6 +284,7 @@ BusMetrics Bus::metrics() const {
 }
 
 Task<Result<std::vector<Bus::QueueState>, BusFailure>> Bus::queue_states() {
+  if (!inside_->is_open) co_return BusFailure{BusFailure::Kind::closed, "the bus is not running"};
   // Requests that fail are answered so; only other queues have dead letters.
   std::map<std::string, bool> has_dead_letters;
   for (const auto& subscription : inside_->subscriptions) {
@@ -309,8 +315,7 @@ Task<Result<std::vector<Bus::QueueState>, BusFailure>> Bus::queue_states() {
 }
 
 DeadLetters& Bus::dead_letters() {
-  PRONTO_ASSERT(inside_->dead_letters.has_value());
-  return *inside_->dead_letters;
+  return inside_->dead_letters;
 }
 
 }  // namespace pronto

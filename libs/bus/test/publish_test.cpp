@@ -56,6 +56,34 @@ TEST_F(Publishing, AnEventWaitsForAServiceThatIsExpectedAndNotRunning) {
   EXPECT_THAT(history.seen, ElementsAre("early"));
 }
 
+TEST_F(Publishing, ABusThatIsStillStartingRefusesWhatItCannotDoYet) {
+  Process one = process();
+  one->expect<Placed>("history");
+  TaskGroup tasks{loop, "start"};
+  std::optional<bool> has_started;
+  tasks.spawn([](Bus& bus, std::optional<bool>& done) -> Task<> {
+    done = (co_await bus.start()).has_value();
+  }(*one.bus, has_started));
+  // In the same turn, while the connection is still being made.
+  loop.run([](Bus& bus, std::optional<bool>& done) -> Task<> {
+    const auto published = co_await bus.publish(Placed{"early", 1});
+    EXPECT_FALSE(published.has_value());
+    if (!published) EXPECT_EQ(published.error().kind, BusFailure::Kind::closed);
+    EXPECT_FALSE((co_await bus.request(Cancel{"early"}, seconds{1})).has_value());
+    EXPECT_FALSE((co_await bus.queue_states()).has_value());
+    bool is_refused = false;
+    try {
+      co_await bus.transact<Placed>([](Transaction&, Out<Placed>) -> Task<> { co_return; });
+    } catch (const DatabaseError&) {
+      is_refused = true;
+    }
+    EXPECT_TRUE(is_refused);
+    EXPECT_FALSE(done.has_value()) << "the bus had started before it was asked";
+  }(*one.bus, has_started));
+  ASSERT_TRUE(eventually([&] { return has_started == true; }));
+  publish(one, {"late", 2});
+}
+
 TEST_F(Publishing, AnUnroutableMessageFailsWithExchangeAndKey) {
   Process one = process();
   start(one);
