@@ -197,8 +197,16 @@ class System::Inside {
     http::Server::Options options;
     if (listener) options.amqp_address = listener->local().to_string();
     server = std::make_unique<http::Server>(
-        loop, [this](http::Request& request) { return router.handle(request); }, options);
-    server_options = options;
+        loop, [this](http::Request& request) { return handle(request); }, options);
+  }
+
+  /// The port is taken before anything is set in motion; who comes before all of it runs, or while
+  /// it drains, is told when to come again.
+  Task<http::Response> handle(http::Request& request) {
+    if (!is_started && !request.path.starts_with("/health/") && request.path != "/metrics") {
+      co_return http::unavailable("The pizzeria is starting or stopping.", pronto::seconds{1});
+    }
+    co_return co_await router.handle(request);
   }
 
   void add_health_routes(http::Router& to) {
@@ -344,7 +352,6 @@ class System::Inside {
   std::unique_ptr<OperatorApi> operator_api;
   http::Router router;
   http::Router management_router;
-  http::Server::Options server_options;
   std::unique_ptr<http::Server> server;
   std::unique_ptr<http::Server> management;
 };
