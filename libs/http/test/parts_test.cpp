@@ -247,6 +247,8 @@ TEST(StaticFile, IsServedGzippedOrNotOrNotAtAll) {
   EXPECT_EQ(body_of(zipped), "zipped");
   EXPECT_EQ(zipped.headers.find("Content-Encoding"), "gzip");
   EXPECT_EQ(zipped.headers.find("Vary"), "Accept-Encoding");
+  EXPECT_THAT(zipped.headers.find("Content-Security-Policy").value_or(""),
+              testing::HasSubstr("default-src 'self'"));
   EXPECT_EQ(body_of(serve(request_of("GET", "/"), file)), "plain");
   const Response seen = serve(with("If-None-Match", "\"1\""), file);
   EXPECT_EQ(seen.status, 304);
