@@ -120,6 +120,15 @@ TEST_F(ServerTest, AnswersNonsenseWithAProblemAndCloses) {
   EXPECT_EQ(server().counts().refused, 1U);
 }
 
+TEST_F(ServerTest, ReadsOnForAMomentSoThatTheRefusalOfALargeBodyArrives) {
+  RawClient client{loop, server(), 64 * 1024};
+  client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n" +
+              std::string(2'000'000, 'x'));
+  EXPECT_THAT(client.take(), StartsWith("HTTP/1.1 413 "));
+  client.end_sending();
+  EXPECT_EQ(server().counts().connections_open, 0U) << "all of it was read, and nothing is kept";
+}
+
 TEST_F(ServerTest, NeverHandsASmuggledRequestToTheHandler) {
   std::vector<std::string> paths;
   handler = [&](Request& request) -> Task<Response> {
