@@ -8,6 +8,8 @@
 namespace pronto::http {
 namespace {
 
+using namespace std::string_view_literals;
+
 /// What a request is answered with before any handler sees it; 0: it is handed on.
 int status_of(std::string_view bytes, ServerLimits limits = {}) {
   RequestParser parser{limits};
@@ -27,7 +29,7 @@ struct Case {
   int status;
 };
 
-constexpr std::string_view with_zero{"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 38};
+constexpr auto with_zero = "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"sv;
 
 const Case cases[] = {
     {"plain", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0},
