@@ -32,7 +32,7 @@ struct CallbackOutcome {
 };
 
 /// The rows of callbacks. Runs on: the loop's thread. Errors: all throw `DatabaseError`.
-/// Source: docs/formats/http_tables.md.
+/// Source: docs/formats/http-tables.md.
 class CallbackStore {
  public:
   CallbackStore(Database& database, std::string instance)

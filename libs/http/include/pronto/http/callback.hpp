@@ -65,7 +65,7 @@ struct DestinationView {
 /// Each is a row that is written in the transaction of whoever causes it and changed at every
 /// attempt, so a restart goes on where it was; every attempt has the same `webhook-id`. Names are
 /// resolved and checked at each attempt, and the address that was checked is the one connected to.
-/// Runs on: the loop's thread. Source: SERVICES.md section 3, docs/formats/http_tables.md.
+/// Runs on: the loop's thread. Source: SERVICES.md section 3, docs/formats/http-tables.md.
 class Callbacks {
  public:
   struct Options {

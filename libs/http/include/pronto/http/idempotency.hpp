@@ -19,7 +19,7 @@ namespace pronto::http {
 /// A row (caller, key, fingerprint of the body, id of what is made) is committed before anything is
 /// done. A crash between that and the effect leaves a key without an answer: the retry gets the
 /// same id and does it again. Rows are kept 24 hours. Runs on: the loop's thread. Source:
-/// ONE_ORDER.md step 1, docs/formats/http_tables.md.
+/// ONE_ORDER.md step 1, docs/formats/http-tables.md.
 class Idempotency {
   class Inside;
 

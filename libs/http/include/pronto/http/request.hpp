@@ -57,6 +57,7 @@ struct Request {
   std::optional<std::string> bearer_token() const;
 
   /// Reads the body as JSON (`application/json` or `+json`; without a type it is taken for JSON).
+  /// Whoever calls it includes <boost/json/value.hpp>.
   /// Errors: 415 for another type, 400 with the place where it does not parse; nesting beyond 32.
   Result<boost::json::value, Problem> json() const;
   /// Reads the body as a form. Errors: 415 for another type, 400 for a broken escape.
