@@ -134,14 +134,17 @@ class RabbitMq:
             RABBITMQ_PID_FILE=str(self.home / "pid"),
             RABBITMQ_ENABLED_PLUGINS_FILE=str(plugins),
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}")
+        # A port mapper that is there already is used; else each start would leave one behind.
+        self.epmd = Process("epmd", ["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"],
+                            folder, self.environment, ready=lambda: accepts(self.epmd_port))
+        self.epmd.start()
         self.process = Process(
             "rabbitmq", ["/usr/lib/rabbitmq/bin/rabbitmq-server"], folder, self.environment,
             ready=lambda: accepts(self.port))
 
     def stop(self):
         self.process.kill()
-        subprocess.run(["epmd", "-port", str(self.epmd_port), "-kill"], env=self.environment,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        self.epmd.kill()
 
 
 class Setup:
