@@ -182,8 +182,9 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   auto last = channel.unacked.end();
   if (multiple) {
     if (tag != 0) {
+      // The tag itself has to be in hand, not only some below it.
       last = std::ranges::upper_bound(channel.unacked, tag, {}, &Unacked::tag);
-      if (last == first) return unknown();
+      if (last == first || std::prev(last)->tag != tag) return unknown();
     }
   } else {
     first = std::ranges::lower_bound(channel.unacked, tag, {}, &Unacked::tag);

@@ -23,6 +23,23 @@ wire::PropertiesView properties_of(const Content& content) {
   return *view;
 }
 
+/// Milliseconds, or why the property says none. Source: RabbitMQ, rabbit_basic:parse_expiration.
+Result<std::int64_t, std::string> parse_expiration(std::string_view text) {
+  const bool has_sign = !text.empty() && (text.front() == '-' || text.front() == '+');
+  const std::string_view unsigned_text = text.substr(has_sign ? 1 : 0);
+  const std::size_t digit_count =
+      std::min(unsigned_text.find_first_not_of("0123456789"), unsigned_text.size());
+  const std::string_view digits = unsigned_text.substr(0, digit_count);
+  if (digits.empty()) return std::string{"no_integer"};
+  if (digit_count < unsigned_text.size()) {
+    return fmt::format("{{leftover_string,\"{}\"}}", unsigned_text.substr(digit_count));
+  }
+  const auto number = parse_unsigned(digits);
+  if (text.front() == '-' && number != 0U) return fmt::format("{{value_negative,{}}}", text);
+  if (!number || *number > expiration_max) return fmt::format("{{value_too_big,{}}}", digits);
+  return static_cast<std::int64_t>(*number);
+}
+
 /// The keys of a CC or BCC header.
 std::vector<std::string> keys_of(const wire::Table& headers, std::string_view name) {
   std::vector<std::string> keys;
@@ -67,14 +84,11 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                              *properties.user_id, channel.connection->user)};
   }
   if (properties.expiration) {
-    const auto number = parse_unsigned(*properties.expiration);
+    const auto number = parse_expiration(*properties.expiration);
     if (!number) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{}': no_integer", *properties.expiration)};
-    }
-    if (*number > expiration_max) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{0}': {{value_too_big,{0}}}", *number)};
+      return Fault{
+          ReplyCode::precondition_failed,
+          fmt::format("invalid expiration '{}': {}", *properties.expiration, number.error())};
     }
   }
   if (properties.reply_to && *properties.reply_to == reply_queue) {
@@ -183,7 +197,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     entry.priority = std::min(properties.priority.value_or(0), queue->arguments.priority_max);
     std::optional<std::int64_t> ttl = queue->arguments.message_ttl_ms;
     if (properties.expiration) {
-      const auto own = static_cast<std::int64_t>(*parse_unsigned(*properties.expiration));
+      const std::int64_t own = *parse_expiration(*properties.expiration);
       ttl = ttl ? std::min(*ttl, own) : own;
     }
     if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;

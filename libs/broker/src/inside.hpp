@@ -49,6 +49,14 @@ struct HeldAnswer {
   bool is_ack = true;
   bool requeue = false;
 };
+/// A basic.get whose message is still being written.
+struct WaitingGet {
+  QueueId queue{};
+  bool no_ack = false;
+};
+
+/// What a transaction at its limit is answered.
+wire::Fault transaction_is_full(const Limits& limits);
 
 struct Channel {
   enum class Mode { plain, confirm, transaction };
@@ -75,6 +83,10 @@ struct Channel {
 
   std::vector<HeldPublish> held_publishes;
   std::vector<HeldAnswer> held_answers;
+  std::size_t held_bytes = 0;  ///< of the held publishes
+
+  std::deque<WaitingGet> waiting_gets;  ///< answered in order
+  std::string last_queue;               ///< that it declared: what an empty name means
 
   std::string reply_consumer_tag;  ///< of direct reply-to; empty: none
   std::string reply_name;          ///< what reply_to becomes
@@ -136,6 +148,7 @@ class Broker::Inside {
   void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
   Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
   Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
+  Result<std::string, wire::Fault> queue_name(const Channel& channel, std::string_view name) const;
   Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
 
   // broker_consume.cpp
