@@ -143,20 +143,11 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     auto decoded = wire::decode_table(*properties.headers);
     if (decoded) headers = std::move(*decoded);
   }
-  std::vector<Queue*> queues =
-      route(host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
-  if (headers && (headers->find("CC") || headers->find("BCC"))) {
-    for (const char* name : {"CC", "BCC"}) {
-      for (const std::string& key : keys_of(*headers, name)) {
-        for (Queue* queue : route(host, method.exchange.view(), key, &*headers)) {
-          if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
-        }
-      }
-    }
-    if (headers->find("BCC")) {
-      content = with_properties(
-          *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
-    }
+  std::vector<Queue*> queues = route_with_copies(
+      host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
+  if (headers && headers->find("BCC")) {
+    content = with_properties(
+        *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
   }
   if (queues.empty()) {
     if (method.mandatory && channel) {
@@ -237,6 +228,21 @@ void Broker::Inside::enforce_length(Queue& queue, WallTime now) {
           (arguments.bytes_max && queue.ready_bytes() > *arguments.bytes_max))) {
     discard(queue, queue.take_oldest(), "maxlen", now);
   }
+}
+
+std::vector<Queue*> Broker::Inside::route_with_copies(VirtualHost& host, std::string_view exchange,
+                                                      std::string_view key,
+                                                      const wire::Table* headers) {
+  std::vector<Queue*> queues = route(host, exchange, key, headers);
+  if (!headers) return queues;
+  for (const char* name : {"CC", "BCC"}) {
+    for (const std::string& copy : keys_of(*headers, name)) {
+      for (Queue* queue : route(host, exchange, copy, headers)) {
+        if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
+      }
+    }
+  }
+  return queues;
 }
 
 std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view exchange,

@@ -184,6 +184,11 @@ class Broker::Inside {
   void store(const std::vector<Queue*>& queues, const ContentPtr& content, WallTime now);
   std::vector<Queue*> route(VirtualHost& host, std::string_view exchange, std::string_view key,
                             const wire::Table* headers);
+  /// As `route`, and to the keys of the headers CC and BCC.
+  std::vector<Queue*> route_with_copies(VirtualHost& host, std::string_view exchange,
+                                        std::string_view key, const wire::Table* headers);
+  /// Whether a transaction may be committed: as a whole or not at all.
+  Outcome check_commit(Channel& channel);
   bool reply_directly(std::string_view key, const ContentPtr& content);
   Outcome on(Channel& channel, const wire::ConfirmSelect& method, WallTime now);
   Outcome on(Channel& channel, const wire::TxSelect& method, WallTime now);
