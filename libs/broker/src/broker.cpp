@@ -85,6 +85,8 @@ void Broker::Inside::finish(WallTime now) {
   new_bodies.clear();
   new_unconfirmed.clear();
   new_queues.clear();
+  is_atomic = false;
+  serve_gets(now);
   for (std::size_t i = 0; i < touched.size(); ++i) {
     touched[i]->is_touched = false;
     dispatch(*touched[i], now);
@@ -128,6 +130,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
+  awaiting_get.erase({channel.connection->id, channel.id});
   if (!channel.reply_name.empty()) reply_channels.erase(channel.reply_name);
   Connection& connection = *channel.connection;
   connection.channels.erase(channel.id);

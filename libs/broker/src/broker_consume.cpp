@@ -135,27 +135,55 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
   const Outcome allowed = check_exclusive(channel, queue);
   if (!allowed) return allowed.error();
   queue.unused_since = to_milliseconds(now);
+  const WaitingGet get{queue.id, method.no_ack};
+  if (channel.waiting_gets.empty() && try_get(channel, get, now)) return {};
+  if (channel.waiting_gets.size() >= limits.waiting_gets_max) {
+    return Fault{ReplyCode::resource_error,
+                 fmt::format("more than {} basic.get wait for the disk", limits.waiting_gets_max)};
+  }
+  channel.waiting_gets.push_back(get);
+  awaiting_get.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  return {};
+}
+
+bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime now) {
+  const auto found = queues_by_id.find(static_cast<std::uint64_t>(get.queue));
+  if (found == queues_by_id.end()) {
+    send(channel, wire::BasicGetEmpty{});
+    return true;
+  }
+  Queue& queue = *found->second;
   for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
     discard(queue, entry, "expired", now);
   }
   const Entry* front = queue.front();
-  if (!front || !is_deliverable(*front)) {
+  if (!front) {
     send(channel, wire::BasicGetEmpty{});
-    return {};
+    return true;
   }
+  // A publisher that looks for its message at once would be told that there is none.
+  if (!is_deliverable(*front)) return false;
   const Entry entry = queue.take_front();
   const std::uint64_t tag = ++channel.last_delivery_tag;
   ++queue.delivered_total;
   effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
                   static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
                   shown_count(queue, entry)});
-  if (method.no_ack) {
+  if (get.no_ack) {
     drop(queue, entry);
   } else {
     ++queue.unacked_count;
-    channel.unacked.push_back({tag, &queue, nullptr, entry});
+    channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
   }
-  return {};
+  return true;
+}
+
+void Broker::Inside::serve_gets(WallTime now) {
+  for (auto at = awaiting_get.begin(); at != awaiting_get.end();) {
+    auto& waiting = at->second->waiting_gets;
+    while (!waiting.empty() && try_get(*at->second, waiting.front(), now)) waiting.pop_front();
+    at = waiting.empty() ? awaiting_get.erase(at) : std::next(at);
+  }
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicAck& method,
@@ -328,7 +356,8 @@ void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   ++queue.unacked_count;
   ++consumer.unacked_count;
   ++channel.consumer_unacked_count;
-  channel.unacked.push_back({tag, &queue, &consumer, entry});
+  channel.unacked.push_back(
+      {.tag = tag, .queue = &queue, .consumer = &consumer, .is_counted = true, .entry = entry});
 }
 
 }  // namespace pronto::broker

@@ -36,7 +36,8 @@ struct Unacked {
   std::uint64_t tag = 0;
   Queue* queue = nullptr;        ///< null once the queue was deleted
   Consumer* consumer = nullptr;  ///< null for basic.get, or once it was cancelled
-  Entry entry;
+  bool is_counted = false;       ///< under the channel's prefetch: until it is answered
+  Entry entry{};
 };
 
 /// A publish held back until tx.commit.
@@ -166,6 +167,9 @@ class Broker::Inside {
                  WallTime now);
   void settle(Unacked unacked, bool is_ack, bool requeue, WallTime now);
   void requeue_all(Channel& channel, WallTime now);
+  /// Answers a get when it can be: false while its message is still being written.
+  bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
+  void serve_gets(WallTime now);
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
   void touch_queues_of(Channel& channel);
@@ -224,12 +228,15 @@ class Broker::Inside {
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;
   /// Channels with publishes that wait for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
+  /// Channels with a basic.get that waits for it.
+  std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_get;
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::uint64_t last_ticket = 0;
 
   // The command under way.
   std::vector<Record> records;
+  bool is_atomic = false;            // all records are one unit, however many
   std::vector<Message*> new_bodies;  // as their records stand in the unit
   std::vector<Channel::Unconfirmed*> new_unconfirmed;
   std::vector<QueueId> new_queues;       // that got journaled messages

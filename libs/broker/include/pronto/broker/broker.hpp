@@ -23,6 +23,10 @@ struct Limits {
   std::size_t bindings_max = 2'000'000;  ///< of one virtual host
   std::size_t consumers_per_channel_max = 10'000;
   std::size_t transaction_count_max = 100'000;  ///< publishes and answers of one open transaction
+  /// What the journal takes as one unit. A transaction beyond it is refused; other commands that
+  /// cause more write what need not be atomic in units of their own.
+  std::size_t unit_bytes_max = 32 * 1024 * 1024;
+  std::size_t waiting_gets_max = 1'000;  ///< of a channel, for messages that are still written
 };
 
 /// A queue as operators see it.
