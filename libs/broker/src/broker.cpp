@@ -269,7 +269,8 @@ void Broker::on_lost(ConnectionId connection, ChannelId id, std::uint64_t delive
   if (found == channel->unacked.end() || found->tag != delivery_tag) return;
   Unacked lost = std::move(*found);
   channel->unacked.erase(found);
-  inside_->settle(std::move(lost), true, false, now);
+  inside_->settle(*channel, std::move(lost), true, false, now);
+  if (channel->prefetch_max != 0) inside_->touch_queues_of(*channel);
   inside_->finish(now);
 }
 

@@ -228,16 +228,17 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   }
   std::vector<Unacked> settled(std::make_move_iterator(first), std::make_move_iterator(last));
   channel.unacked.erase(first, last);
-  for (Unacked& unacked : settled) settle(std::move(unacked), is_ack, requeue, now);
+  for (Unacked& unacked : settled) settle(channel, std::move(unacked), is_ack, requeue, now);
   // Room under the channel's limit serves all its consumers.
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   return {};
 }
 
-void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime now) {
+void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue,
+                            WallTime now) {
+  if (unacked.is_counted) --channel.consumer_unacked_count;
   if (unacked.consumer) {
     --unacked.consumer->unacked_count;
-    --unacked.consumer->channel->consumer_unacked_count;
     touch(*unacked.consumer->queue);
   }
   if (!unacked.queue) return;
@@ -270,7 +271,8 @@ void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime
 void Broker::Inside::requeue_all(Channel& channel, WallTime now) {
   std::deque<Unacked> unacked = std::move(channel.unacked);
   channel.unacked.clear();
-  for (Unacked& one : unacked) settle(std::move(one), false, true, now);
+  for (Unacked& one : unacked) settle(channel, std::move(one), false, true, now);
+  if (channel.prefetch_max != 0) touch_queues_of(channel);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecover& method,

@@ -322,7 +322,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
     route_and_store(&channel, held.method, held.content, now);
   }
   for (HeldAnswer& held : answers) {
-    settle(std::move(held.unacked), held.is_ack, held.requeue, now);
+    settle(channel, std::move(held.unacked), held.is_ack, held.requeue, now);
   }
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.

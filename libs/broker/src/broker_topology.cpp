@@ -505,6 +505,9 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
     for (Unacked& unacked : channel.unacked) {
       if (unacked.consumer == consumer) unacked.consumer = nullptr;
     }
+    for (HeldAnswer& held : channel.held_answers) {
+      if (held.unacked.consumer == consumer) held.unacked.consumer = nullptr;
+    }
     channel.consumers.erase(channel.consumers.find(consumer->tag));
   }
   queue.consumers.clear();

@@ -165,7 +165,7 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::ChannelFlow& method, WallTime now);
   Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue,
                  WallTime now);
-  void settle(Unacked unacked, bool is_ack, bool requeue, WallTime now);
+  void settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue, WallTime now);
   void requeue_all(Channel& channel, WallTime now);
   /// Answers a get when it can be: false while its message is still being written.
   bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
