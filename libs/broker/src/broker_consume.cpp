@@ -220,6 +220,10 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
     last = first + 1;
   }
   if (channel.mode == Channel::Mode::transaction) {
+    const std::size_t count = channel.held_publishes.size() + channel.held_answers.size();
+    if (count + static_cast<std::size_t>(last - first) > limits.transaction_count_max) {
+      return transaction_is_full(limits);
+    }
     for (auto at = first; at != last; ++at) {
       channel.held_answers.push_back({std::move(*at), is_ack, requeue});
     }

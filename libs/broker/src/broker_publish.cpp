@@ -62,7 +62,18 @@ ContentPtr with_properties(const Content& content, Change change) {
   return copy;
 }
 
+Fault transaction_is_large(const Limits& limits) {
+  return Fault{ReplyCode::resource_error,
+               fmt::format("the transaction is larger than {} bytes", limits.unit_bytes_max)};
+}
+
 }  // namespace
+
+Fault transaction_is_full(const Limits& limits) {
+  return Fault{ReplyCode::resource_error,
+               fmt::format("a transaction holds at most {} publishes and answers",
+                           limits.transaction_count_max)};
+}
 
 Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                                                       const wire::BasicPublish& method,
@@ -106,11 +117,12 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
   const Outcome checked = check_publish(channel, method, content);
   if (!checked) return checked.error();
   if (channel.mode == Channel::Mode::transaction) {
-    if (channel.held_publishes.size() >= limits.transaction_count_max) {
-      return Fault{
-          ReplyCode::resource_error,
-          fmt::format("a transaction holds at most {} publishes", limits.transaction_count_max)};
+    if (channel.held_publishes.size() + channel.held_answers.size() >=
+        limits.transaction_count_max) {
+      return transaction_is_full(limits);
     }
+    channel.held_bytes += content->body.size() + content->properties.size() + unit_overhead_bytes;
+    if (channel.held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
     channel.held_publishes.push_back({method, std::move(content)});
     return {};
   }
@@ -307,12 +319,46 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxSelec
   return {};
 }
 
+Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
+  const auto& publishes = channel.held_publishes;
+  const bool has_persistent = std::ranges::any_of(publishes, [](const HeldPublish& held) {
+    return properties_of(*held.content).is_persistent();
+  });
+  if (has_persistent && !effects.has_room()) {
+    return Fault{ReplyCode::resource_error, "no room on the disk for the transaction"};
+  }
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;
+  std::size_t most = known + publishes.size() * host.queues.size() * unit_overhead_bytes;
+  if (most > limits.unit_bytes_max) {
+    // Were each message to go to every queue; so it is to be known how many do.
+    most = known;
+    for (const HeldPublish& held : publishes) {
+      const wire::PropertiesView properties = properties_of(*held.content);
+      std::optional<wire::Table> headers;
+      if (properties.headers) {
+        if (auto decoded = wire::decode_table(*properties.headers)) headers = std::move(*decoded);
+      }
+      most += unit_overhead_bytes * route_with_copies(host, held.method.exchange.view(),
+                                                      held.method.routing_key.view(),
+                                                      headers ? &*headers : nullptr)
+                                        .size();
+    }
+  }
+  if (most > limits.unit_bytes_max) return transaction_is_large(limits);
+  return {};
+}
+
 /// All publishes and answers of the transaction are one unit. The commit is answered once it is
 /// durable.
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommit&, WallTime now) {
   if (channel.mode != Channel::Mode::transaction) {
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
+  const Outcome checked = check_commit(channel);
+  if (!checked) return checked.error();
+  is_atomic = true;
+  channel.held_bytes = 0;
   std::vector<HeldPublish> publishes = std::move(channel.held_publishes);
   std::vector<HeldAnswer> answers = std::move(channel.held_answers);
   channel.held_publishes.clear();
@@ -339,6 +385,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
   channel.held_publishes.clear();
+  channel.held_bytes = 0;
   // Answers are taken back: the deliveries are in hand again, as before.
   for (HeldAnswer& held : channel.held_answers) {
     channel.unacked.push_back(std::move(held.unacked));

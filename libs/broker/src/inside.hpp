@@ -128,6 +128,7 @@ class Broker::Inside {
   void close_channel(Channel& channel, WallTime now);
   void report(Channel& channel, wire::Fault fault, wire::MethodId method, WallTime now);
   void finish(WallTime now);
+  Appended write_records();
 
   // Records of the command under way.
   void record(Record record) { records.push_back(std::move(record)); }

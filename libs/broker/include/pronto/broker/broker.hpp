@@ -16,6 +16,9 @@
 
 namespace pronto::broker {
 
+/// About what a record takes in a unit beside a message's bytes.
+inline constexpr std::size_t unit_overhead_bytes = 128;
+
 /// What the engine may hold. Each limit is answered with RabbitMQ's code for it.
 struct Limits {
   std::size_t queues_max = 100'000;      ///< of one virtual host
