@@ -220,6 +220,8 @@ void Broker::Inside::delete_unused(const std::vector<std::string>& names, Virtua
 }
 
 void Broker::Inside::delete_if_unused(Exchange& exchange, VirtualHost& host) {
+  // A replay follows the records alone: bindings of transient queues are not among them.
+  if (is_recovering) return;
   if (exchange.is_auto_delete && exchange.bindings().empty()) delete_exchange(exchange, host);
 }
 

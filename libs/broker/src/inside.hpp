@@ -245,7 +245,8 @@ class Broker::Inside {
   std::vector<Queue*> touched;
 
   // Recovery.
-  std::vector<BodyRef> recovered_bodies;  // of the unit under way, and before
+  /// Of the unit under way, and before; nothing for one that could not be read.
+  std::vector<std::optional<BodyRef>> recovered_bodies;
   std::unordered_map<std::uint64_t, Message*> recovered_messages;  // by body position
   bool is_recovering = false;
 };

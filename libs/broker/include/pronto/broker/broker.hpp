@@ -109,7 +109,7 @@ class Broker {
   };
   std::vector<Peeked> peek(std::string_view virtual_host, std::string_view queue,
                            std::uint64_t from, std::size_t count_max) const;
-  /// Journal positions of bodies from the oldest that is still needed; nothing when none is.
+  /// The journal position of the oldest body that is still needed; nothing when none is.
   std::optional<BodyPosition> oldest_needed_body() const;
 
  private:
