@@ -178,7 +178,10 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     if (is_full) is_taken = false;
     return is_full;
   });
-  if (properties.is_persistent() && !effects.has_room() &&
+  // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
+  // host stops the publisher.
+  const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
+  if (can_refuse && properties.is_persistent() && !effects.has_room() &&
       std::ranges::any_of(queues,
                           [](Queue* queue) { return queue->is_durable && !queue->owner; })) {
     return false;

@@ -72,7 +72,8 @@ class Effects {
   /// Once per command for what belongs together. Units of their own may follow: what deliveries
   /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
   virtual Appended append(std::span<const Record> records) = 0;
-  /// Whether the journal has room for bodies; without it persistent publishes are refused (nack).
+  /// Whether the journal has room for bodies; without it persistent publishes with confirms are
+  /// refused (nack), and transactions. Others come nevertheless: they cannot be told.
   virtual bool has_room() const = 0;
   /// Keeps a content in memory only. Released like any other.
   virtual BodyRef keep(const ContentPtr& content) = 0;
