@@ -325,10 +325,9 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 
 /// Hands ready messages to consumers in turn, while there are both.
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
-  if (queue.arguments.message_ttl_ms || queue.next_expiry()) {
-    for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
-      discard(queue, entry, "expired", now);
-    }
+  // What lives for no time at all has this one moment to be delivered in.
+  for (Entry& entry : queue.take_expired(to_milliseconds(now) - 1)) {
+    discard(queue, entry, "expired", now);
   }
   while (const Entry* front = queue.front()) {
     if (!is_deliverable(*front)) return;
