@@ -53,10 +53,36 @@ void Broker::Inside::record_removed(const Queue& queue, std::uint64_t sequence) 
   record(RemoveRecord{queue.id, sequence, sequence});
 }
 
-/// Ends a command: one unit to the journal, then deliveries and confirms.
+/// Hands the command's records to the journal: as one unit, unless it would be too large for it.
+/// Then removals and counts, which need not be atomic with anything outside a transaction, follow
+/// in units of their own.
+Appended Broker::Inside::write_records() {
+  const std::size_t records_max =
+      std::max<std::size_t>(1, limits.unit_bytes_max / unit_overhead_bytes);
+  if (is_atomic || records.size() <= records_max) return effects.append(records);
+  std::vector<Record> firm;
+  std::vector<Record> loose;
+  for (Record& one : records) {
+    const bool is_loose = std::holds_alternative<RemoveRecord>(one) ||
+                          std::holds_alternative<DeliveryCountRecord>(one);
+    (is_loose ? loose : firm).push_back(std::move(one));
+  }
+  Appended appended;
+  if (!firm.empty()) appended = effects.append(firm);
+  std::span<const Record> rest = loose;
+  while (!rest.empty()) {
+    const auto part = rest.first(std::min(rest.size(), records_max));
+    rest = rest.subspan(part.size());
+    const Appended more = effects.append(part);
+    if (firm.empty()) appended.sequence = more.sequence;
+  }
+  return appended;
+}
+
+/// Ends a command: its records to the journal, then deliveries and confirms.
 void Broker::Inside::finish(WallTime now) {
   if (!records.empty()) {
-    const Appended appended = effects.append(records);
+    const Appended appended = write_records();
     PRONTO_ASSERT(appended.bodies.size() == new_bodies.size());
     for (std::size_t i = 0; i < new_bodies.size(); ++i) {
       new_bodies[i]->body.position = appended.bodies[i];
@@ -85,6 +111,8 @@ void Broker::Inside::finish(WallTime now) {
   new_bodies.clear();
   new_unconfirmed.clear();
   new_queues.clear();
+  is_atomic = false;
+  serve_gets(now);
   for (std::size_t i = 0; i < touched.size(); ++i) {
     touched[i]->is_touched = false;
     dispatch(*touched[i], now);
@@ -101,7 +129,7 @@ void Broker::Inside::finish(WallTime now) {
   }
   // What deliveries without ack have removed rides along with a unit of its own.
   if (!records.empty()) {
-    effects.append(records);
+    write_records();
     records.clear();
   }
 }
@@ -128,6 +156,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
+  awaiting_get.erase({channel.connection->id, channel.id});
   if (!channel.reply_name.empty()) reply_channels.erase(channel.reply_name);
   Connection& connection = *channel.connection;
   connection.channels.erase(channel.id);
@@ -266,7 +295,8 @@ void Broker::on_lost(ConnectionId connection, ChannelId id, std::uint64_t delive
   if (found == channel->unacked.end() || found->tag != delivery_tag) return;
   Unacked lost = std::move(*found);
   channel->unacked.erase(found);
-  inside_->settle(std::move(lost), true, false, now);
+  inside_->settle(*channel, std::move(lost), true, false, now);
+  if (channel->prefetch_max != 0) inside_->touch_queues_of(*channel);
   inside_->finish(now);
 }
 

@@ -135,27 +135,55 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
   const Outcome allowed = check_exclusive(channel, queue);
   if (!allowed) return allowed.error();
   queue.unused_since = to_milliseconds(now);
+  const WaitingGet get{queue.id, method.no_ack};
+  if (channel.waiting_gets.empty() && try_get(channel, get, now)) return {};
+  if (channel.waiting_gets.size() >= limits.waiting_gets_max) {
+    return Fault{ReplyCode::resource_error,
+                 fmt::format("more than {} basic.get wait for the disk", limits.waiting_gets_max)};
+  }
+  channel.waiting_gets.push_back(get);
+  awaiting_get.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  return {};
+}
+
+bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime now) {
+  const auto found = queues_by_id.find(static_cast<std::uint64_t>(get.queue));
+  if (found == queues_by_id.end()) {
+    send(channel, wire::BasicGetEmpty{});
+    return true;
+  }
+  Queue& queue = *found->second;
   for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
     discard(queue, entry, "expired", now);
   }
   const Entry* front = queue.front();
-  if (!front || !is_deliverable(*front)) {
+  if (!front) {
     send(channel, wire::BasicGetEmpty{});
-    return {};
+    return true;
   }
+  // A publisher that looks for its message at once would be told that there is none.
+  if (!is_deliverable(*front)) return false;
   const Entry entry = queue.take_front();
   const std::uint64_t tag = ++channel.last_delivery_tag;
   ++queue.delivered_total;
   effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
                   static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
                   shown_count(queue, entry)});
-  if (method.no_ack) {
+  if (get.no_ack) {
     drop(queue, entry);
   } else {
     ++queue.unacked_count;
-    channel.unacked.push_back({tag, &queue, nullptr, entry});
+    channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
   }
-  return {};
+  return true;
+}
+
+void Broker::Inside::serve_gets(WallTime now) {
+  for (auto at = awaiting_get.begin(); at != awaiting_get.end();) {
+    auto& waiting = at->second->waiting_gets;
+    while (!waiting.empty() && try_get(*at->second, waiting.front(), now)) waiting.pop_front();
+    at = waiting.empty() ? awaiting_get.erase(at) : std::next(at);
+  }
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicAck& method,
@@ -182,8 +210,9 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   auto last = channel.unacked.end();
   if (multiple) {
     if (tag != 0) {
+      // The tag itself has to be in hand, not only some below it.
       last = std::ranges::upper_bound(channel.unacked, tag, {}, &Unacked::tag);
-      if (last == first) return unknown();
+      if (last == first || std::prev(last)->tag != tag) return unknown();
     }
   } else {
     first = std::ranges::lower_bound(channel.unacked, tag, {}, &Unacked::tag);
@@ -191,6 +220,10 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
     last = first + 1;
   }
   if (channel.mode == Channel::Mode::transaction) {
+    const std::size_t count = channel.held_publishes.size() + channel.held_answers.size();
+    if (count + static_cast<std::size_t>(last - first) > limits.transaction_count_max) {
+      return transaction_is_full(limits);
+    }
     for (auto at = first; at != last; ++at) {
       channel.held_answers.push_back({std::move(*at), is_ack, requeue});
     }
@@ -199,16 +232,17 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   }
   std::vector<Unacked> settled(std::make_move_iterator(first), std::make_move_iterator(last));
   channel.unacked.erase(first, last);
-  for (Unacked& unacked : settled) settle(std::move(unacked), is_ack, requeue, now);
+  for (Unacked& unacked : settled) settle(channel, std::move(unacked), is_ack, requeue, now);
   // Room under the channel's limit serves all its consumers.
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   return {};
 }
 
-void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime now) {
+void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue,
+                            WallTime now) {
+  if (unacked.is_counted) --channel.consumer_unacked_count;
   if (unacked.consumer) {
     --unacked.consumer->unacked_count;
-    --unacked.consumer->channel->consumer_unacked_count;
     touch(*unacked.consumer->queue);
   }
   if (!unacked.queue) return;
@@ -241,7 +275,8 @@ void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime
 void Broker::Inside::requeue_all(Channel& channel, WallTime now) {
   std::deque<Unacked> unacked = std::move(channel.unacked);
   channel.unacked.clear();
-  for (Unacked& one : unacked) settle(std::move(one), false, true, now);
+  for (Unacked& one : unacked) settle(channel, std::move(one), false, true, now);
+  if (channel.prefetch_max != 0) touch_queues_of(channel);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecover& method,
@@ -290,10 +325,9 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 
 /// Hands ready messages to consumers in turn, while there are both.
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
-  if (queue.arguments.message_ttl_ms || queue.next_expiry()) {
-    for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
-      discard(queue, entry, "expired", now);
-    }
+  // What lives for no time at all has this one moment to be delivered in.
+  for (Entry& entry : queue.take_expired(to_milliseconds(now) - 1)) {
+    discard(queue, entry, "expired", now);
   }
   while (const Entry* front = queue.front()) {
     if (!is_deliverable(*front)) return;
@@ -327,7 +361,8 @@ void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   ++queue.unacked_count;
   ++consumer.unacked_count;
   ++channel.consumer_unacked_count;
-  channel.unacked.push_back({tag, &queue, &consumer, entry});
+  channel.unacked.push_back(
+      {.tag = tag, .queue = &queue, .consumer = &consumer, .is_counted = true, .entry = entry});
 }
 
 }  // namespace pronto::broker

@@ -23,6 +23,23 @@ wire::PropertiesView properties_of(const Content& content) {
   return *view;
 }
 
+/// Milliseconds, or why the property says none. Source: RabbitMQ, rabbit_basic:parse_expiration.
+Result<std::int64_t, std::string> parse_expiration(std::string_view text) {
+  const bool has_sign = !text.empty() && (text.front() == '-' || text.front() == '+');
+  const std::string_view unsigned_text = text.substr(has_sign ? 1 : 0);
+  const std::size_t digit_count =
+      std::min(unsigned_text.find_first_not_of("0123456789"), unsigned_text.size());
+  const std::string_view digits = unsigned_text.substr(0, digit_count);
+  if (digits.empty()) return std::string{"no_integer"};
+  if (digit_count < unsigned_text.size()) {
+    return fmt::format("{{leftover_string,\"{}\"}}", unsigned_text.substr(digit_count));
+  }
+  const auto number = parse_unsigned(digits);
+  if (text.front() == '-' && number != 0U) return fmt::format("{{value_negative,{}}}", text);
+  if (!number || *number > expiration_max) return fmt::format("{{value_too_big,{}}}", digits);
+  return static_cast<std::int64_t>(*number);
+}
+
 /// The keys of a CC or BCC header.
 std::vector<std::string> keys_of(const wire::Table& headers, std::string_view name) {
   std::vector<std::string> keys;
@@ -45,7 +62,18 @@ ContentPtr with_properties(const Content& content, Change change) {
   return copy;
 }
 
+Fault transaction_is_large(const Limits& limits) {
+  return Fault{ReplyCode::resource_error,
+               fmt::format("the transaction is larger than {} bytes", limits.unit_bytes_max)};
+}
+
 }  // namespace
+
+Fault transaction_is_full(const Limits& limits) {
+  return Fault{ReplyCode::resource_error,
+               fmt::format("a transaction holds at most {} publishes and answers",
+                           limits.transaction_count_max)};
+}
 
 Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                                                       const wire::BasicPublish& method,
@@ -67,14 +95,11 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                              *properties.user_id, channel.connection->user)};
   }
   if (properties.expiration) {
-    const auto number = parse_unsigned(*properties.expiration);
+    const auto number = parse_expiration(*properties.expiration);
     if (!number) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{}': no_integer", *properties.expiration)};
-    }
-    if (*number > expiration_max) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{0}': {{value_too_big,{0}}}", *number)};
+      return Fault{
+          ReplyCode::precondition_failed,
+          fmt::format("invalid expiration '{}': {}", *properties.expiration, number.error())};
     }
   }
   if (properties.reply_to && *properties.reply_to == reply_queue) {
@@ -92,11 +117,12 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
   const Outcome checked = check_publish(channel, method, content);
   if (!checked) return checked.error();
   if (channel.mode == Channel::Mode::transaction) {
-    if (channel.held_publishes.size() >= limits.transaction_count_max) {
-      return Fault{
-          ReplyCode::resource_error,
-          fmt::format("a transaction holds at most {} publishes", limits.transaction_count_max)};
+    if (channel.held_publishes.size() + channel.held_answers.size() >=
+        limits.transaction_count_max) {
+      return transaction_is_full(limits);
     }
+    channel.held_bytes += content->body.size() + content->properties.size() + unit_overhead_bytes;
+    if (channel.held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
     channel.held_publishes.push_back({method, std::move(content)});
     return {};
   }
@@ -129,20 +155,11 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     auto decoded = wire::decode_table(*properties.headers);
     if (decoded) headers = std::move(*decoded);
   }
-  std::vector<Queue*> queues =
-      route(host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
-  if (headers && (headers->find("CC") || headers->find("BCC"))) {
-    for (const char* name : {"CC", "BCC"}) {
-      for (const std::string& key : keys_of(*headers, name)) {
-        for (Queue* queue : route(host, method.exchange.view(), key, &*headers)) {
-          if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
-        }
-      }
-    }
-    if (headers->find("BCC")) {
-      content = with_properties(
-          *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
-    }
+  std::vector<Queue*> queues = route_with_copies(
+      host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
+  if (headers && headers->find("BCC")) {
+    content = with_properties(
+        *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
   }
   if (queues.empty()) {
     if (method.mandatory && channel) {
@@ -161,7 +178,10 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     if (is_full) is_taken = false;
     return is_full;
   });
-  if (properties.is_persistent() && !effects.has_room() &&
+  // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
+  // host stops the publisher.
+  const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
+  if (can_refuse && properties.is_persistent() && !effects.has_room() &&
       std::ranges::any_of(queues,
                           [](Queue* queue) { return queue->is_durable && !queue->owner; })) {
     return false;
@@ -183,7 +203,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     entry.priority = std::min(properties.priority.value_or(0), queue->arguments.priority_max);
     std::optional<std::int64_t> ttl = queue->arguments.message_ttl_ms;
     if (properties.expiration) {
-      const auto own = static_cast<std::int64_t>(*parse_unsigned(*properties.expiration));
+      const std::int64_t own = *parse_expiration(*properties.expiration);
       ttl = ttl ? std::min(*ttl, own) : own;
     }
     if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;
@@ -223,6 +243,21 @@ void Broker::Inside::enforce_length(Queue& queue, WallTime now) {
           (arguments.bytes_max && queue.ready_bytes() > *arguments.bytes_max))) {
     discard(queue, queue.take_oldest(), "maxlen", now);
   }
+}
+
+std::vector<Queue*> Broker::Inside::route_with_copies(VirtualHost& host, std::string_view exchange,
+                                                      std::string_view key,
+                                                      const wire::Table* headers) {
+  std::vector<Queue*> queues = route(host, exchange, key, headers);
+  if (!headers) return queues;
+  for (const char* name : {"CC", "BCC"}) {
+    for (const std::string& copy : keys_of(*headers, name)) {
+      for (Queue* queue : route(host, exchange, copy, headers)) {
+        if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
+      }
+    }
+  }
+  return queues;
 }
 
 std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view exchange,
@@ -287,12 +322,46 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxSelec
   return {};
 }
 
+Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
+  const auto& publishes = channel.held_publishes;
+  const bool has_persistent = std::ranges::any_of(publishes, [](const HeldPublish& held) {
+    return properties_of(*held.content).is_persistent();
+  });
+  if (has_persistent && !effects.has_room()) {
+    return Fault{ReplyCode::resource_error, "no room on the disk for the transaction"};
+  }
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;
+  std::size_t most = known + publishes.size() * host.queues.size() * unit_overhead_bytes;
+  if (most > limits.unit_bytes_max) {
+    // Were each message to go to every queue; so it is to be known how many do.
+    most = known;
+    for (const HeldPublish& held : publishes) {
+      const wire::PropertiesView properties = properties_of(*held.content);
+      std::optional<wire::Table> headers;
+      if (properties.headers) {
+        if (auto decoded = wire::decode_table(*properties.headers)) headers = std::move(*decoded);
+      }
+      most += unit_overhead_bytes * route_with_copies(host, held.method.exchange.view(),
+                                                      held.method.routing_key.view(),
+                                                      headers ? &*headers : nullptr)
+                                        .size();
+    }
+  }
+  if (most > limits.unit_bytes_max) return transaction_is_large(limits);
+  return {};
+}
+
 /// All publishes and answers of the transaction are one unit. The commit is answered once it is
 /// durable.
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommit&, WallTime now) {
   if (channel.mode != Channel::Mode::transaction) {
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
+  const Outcome checked = check_commit(channel);
+  if (!checked) return checked.error();
+  is_atomic = true;
+  channel.held_bytes = 0;
   std::vector<HeldPublish> publishes = std::move(channel.held_publishes);
   std::vector<HeldAnswer> answers = std::move(channel.held_answers);
   channel.held_publishes.clear();
@@ -302,7 +371,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
     route_and_store(&channel, held.method, held.content, now);
   }
   for (HeldAnswer& held : answers) {
-    settle(std::move(held.unacked), held.is_ack, held.requeue, now);
+    settle(channel, std::move(held.unacked), held.is_ack, held.requeue, now);
   }
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.
@@ -319,6 +388,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
   channel.held_publishes.clear();
+  channel.held_bytes = 0;
   // Answers are taken back: the deliveries are in hand again, as before.
   for (HeldAnswer& held : channel.held_answers) {
     channel.unacked.push_back(std::move(held.unacked));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "inside.hpp"
 
@@ -12,8 +13,13 @@ constexpr std::size_t bodies_of_a_unit_max = 1'000'000;
 
 Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView payload) {
   Inside& inside = *inside_;
+  inside.is_recovering = true;
   auto decoded = decode_record(type, payload);
-  if (!decoded) return decoded.error();
+  if (!decoded) {
+    // What refers to it must not find another in its place.
+    if (type == RecordType::body) inside.recovered_bodies.emplace_back();
+    return decoded.error();
+  }
   const auto find_queue = [&](QueueId id) -> Queue* {
     const auto found = inside.queues_by_id.find(static_cast<std::uint64_t>(id));
     return found == inside.queues_by_id.end() ? nullptr : found->second;
@@ -34,7 +40,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
 
   if (const auto* body = std::get_if<BodyRecord>(&*decoded)) {
     inside.recovered_bodies.push_back(
-        {position, static_cast<std::uint32_t>(body->content->body.size())});
+        BodyRef{position, static_cast<std::uint32_t>(body->content->body.size())});
     if (inside.recovered_bodies.size() > bodies_of_a_unit_max) {
       inside.recovered_bodies.erase(inside.recovered_bodies.begin(),
                                     inside.recovered_bodies.end() - bodies_of_a_unit_max / 2);
@@ -44,8 +50,10 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* enqueue = std::get_if<EnqueueRecord>(&*decoded)) {
     Queue* queue = find_queue(enqueue->queue);
     if (!queue || enqueue->bodies_back >= inside.recovered_bodies.size()) return Error::damaged;
-    const BodyRef ref =
+    const std::optional<BodyRef> body =
         inside.recovered_bodies[inside.recovered_bodies.size() - 1 - enqueue->bodies_back];
+    if (!body) return Error::damaged;
+    const BodyRef ref = *body;
     Message*& message = inside.recovered_messages[static_cast<std::uint64_t>(ref.position)];
     if (!message) {
       message = new Message;
@@ -66,7 +74,8 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* remove = std::get_if<RemoveRecord>(&*decoded)) {
     Queue* queue = find_queue(remove->queue);
     if (!queue) return {};  // deleted since
-    for (std::uint64_t sequence = remove->first; sequence <= remove->last; ++sequence) {
+    const std::uint64_t last = std::min(remove->last, queue->last_sequence);
+    for (std::uint64_t sequence = remove->first; sequence <= last; ++sequence) {
       if (const auto entry = take(*queue, sequence)) drop(*entry);
     }
     return {};
@@ -171,7 +180,10 @@ void Broker::finish_recovery(WallTime now) {
   inside_->recovered_bodies.clear();
   inside_->recovered_bodies.shrink_to_fit();
   inside_->recovered_messages.clear();
-  inside_->durable_upto = std::max(inside_->durable_upto, JournalSequence{1});
+  // What was read was read from stable storage. On a fresh journal there is nothing of the kind.
+  if (std::exchange(inside_->is_recovering, false)) {
+    inside_->durable_upto = std::max(inside_->durable_upto, JournalSequence{1});
+  }
   for (auto& [name, host] : inside_->hosts) {
     for (auto& [queue_name, queue] : host.queues) {
       queue->unused_since = Inside::to_milliseconds(now);
@@ -187,7 +199,7 @@ std::optional<BodyPosition> Broker::oldest_needed_body() const {
   };
   for (const auto& [name, host] : inside_->hosts) {
     for (const auto& [queue_name, queue] : host.queues) {
-      if (const Entry* front = queue->front()) look(*front);
+      queue->for_each_front(look);
     }
   }
   for (const auto& [id, connection] : inside_->connections) {
@@ -196,6 +208,7 @@ std::optional<BodyPosition> Broker::oldest_needed_body() const {
       for (const HeldAnswer& held : channel->held_answers) look(held.unacked.entry);
     }
   }
+  for (const auto& [ticket, job] : inside_->dead_letters) look(job.entry);
   return oldest;
 }
 

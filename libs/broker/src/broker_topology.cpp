@@ -37,6 +37,20 @@ Fault inequivalent(std::string_view argument, const std::string& subject, std::s
                            argument, subject, received, current)};
 }
 
+Fault bindings_are_full(const Limits& limits, const std::string& host) {
+  return Fault{
+      ReplyCode::precondition_failed,
+      fmt::format("limit of bindings in vhost '{}' ({}) is reached", host, limits.bindings_max)};
+}
+
+Fault locked(const std::string& subject) {
+  return Fault{ReplyCode::resource_locked,
+               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
+                           "declared on another connection or the exclusive property value does "
+                           "not match that of the original declaration.",
+                           subject)};
+}
+
 std::string_view text_of(bool flag) {
   return flag ? "true" : "false";
 }
@@ -62,11 +76,23 @@ Result<Exchange*, Fault> Broker::Inside::need_exchange(Channel& channel, std::st
   return found->second.get();
 }
 
+/// An empty name means the queue that the channel declared last.
+Result<std::string, Fault> Broker::Inside::queue_name(const Channel& channel,
+                                                      std::string_view name) const {
+  if (!name.empty()) return std::string{name};
+  if (channel.last_queue.empty()) {
+    return Fault{ReplyCode::not_found, "no previously declared queue"};
+  }
+  return channel.last_queue;
+}
+
 Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_view name) {
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
-  const auto found = host.queues.find(name);
+  const auto known = queue_name(channel, name);
+  if (!known) return known.error();
+  const auto found = host.queues.find(*known);
   if (found == host.queues.end()) {
-    return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
+    return Fault{ReplyCode::not_found, "no " + queue_subject(*known, host.name)};
   }
   return found->second.get();
 }
@@ -74,11 +100,7 @@ Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_v
 Broker::Inside::Outcome Broker::Inside::check_exclusive(const Channel& channel,
                                                         const Queue& queue) const {
   if (!queue.owner || *queue.owner == channel.connection->id) return {};
-  return Fault{ReplyCode::resource_locked,
-               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
-                           "declared on another connection or the exclusive property value does "
-                           "not match that of the original declaration.",
-                           queue.subject())};
+  return locked(queue.subject());
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDeclare& method,
@@ -117,9 +139,11 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
     }
     const std::string alternate{method.arguments.find_string("alternate-exchange").value_or("")};
     if (alternate != known.alternate) {
-      const auto shown = [](const std::string& text) {
-        return text.empty() ? std::string{"none"}
-                            : fmt::format("the value '{}' of type 'longstr'", text);
+      const bool are_both = !alternate.empty() && !known.alternate.empty();
+      const auto shown = [are_both](const std::string& text) {
+        if (text.empty()) return std::string{"none"};
+        return are_both ? fmt::format("'{}'", text)
+                        : fmt::format("the value '{}' of type 'longstr'", text);
       };
       return Fault{ReplyCode::precondition_failed,
                    fmt::format("inequivalent arg 'alternate-exchange' for {}: received {} but "
@@ -196,6 +220,8 @@ void Broker::Inside::delete_unused(const std::vector<std::string>& names, Virtua
 }
 
 void Broker::Inside::delete_if_unused(Exchange& exchange, VirtualHost& host) {
+  // A replay follows the records alone: bindings of transient queues are not among them.
+  if (is_recovering) return;
   if (exchange.is_auto_delete && exchange.bindings().empty()) delete_exchange(exchange, host);
 }
 
@@ -234,10 +260,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
                   method.routing_key.text(),
                   method.arguments,
                   (*source)->is_durable && (*destination)->is_durable};
-  if (host.binding_count >= limits.bindings_max) {
-    return Fault{ReplyCode::precondition_failed, "limit of bindings is reached"};
-  }
   const bool is_durable = binding.is_durable;
+  if (host.binding_count >= limits.bindings_max && !(*source)->has(binding)) {
+    return bindings_are_full(limits, host.name);
+  }
   BoundRecord written = to_record(host.name, **source, binding);
   if ((*source)->bind(std::move(binding))) {
     ++(*destination)->incoming_count;
@@ -275,6 +301,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   std::string name = method.queue.text();
   const auto ok = [&](std::size_t messages, std::size_t consumers) -> Outcome {
+    channel.last_queue = name;
     if (!method.no_wait) {
       send(channel, wire::QueueDeclareOk{name, static_cast<std::uint32_t>(messages),
                                          static_cast<std::uint32_t>(consumers)});
@@ -293,6 +320,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     if (!known) return known.error();
     const Outcome allowed = check_exclusive(channel, **known);
     if (!allowed) return allowed.error();
+    name = (*known)->name;
     (*known)->unused_since = to_milliseconds(now);
     return ok((*known)->ready_count(), (*known)->consumers.size());
   }
@@ -307,19 +335,13 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     Queue& known = *found->second;
     const Outcome allowed = check_exclusive(channel, known);
     if (!allowed) return allowed.error();
+    if (known.owner.has_value() != method.exclusive) return locked(subject);
     if (known.is_durable != method.durable) {
       return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
     }
     if (known.is_auto_delete != method.auto_delete) {
       return inequivalent("auto_delete", subject, text_of(method.auto_delete),
                           text_of(known.is_auto_delete));
-    }
-    if (known.owner.has_value() != method.exclusive) {
-      return Fault{ReplyCode::resource_locked,
-                   fmt::format("cannot obtain exclusive access to locked {}. It could be "
-                               "originally declared on another connection or the exclusive "
-                               "property value does not match that of the original declaration.",
-                               subject)};
     }
     const auto same = check_equivalent(method.arguments, known.table, subject);
     if (!same) return same.error();
@@ -370,14 +392,15 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
   const auto checked = check_headers_arguments(**exchange, method.arguments);
   if (!checked) return checked.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
-  if (host.binding_count >= limits.bindings_max) {
-    return Fault{ReplyCode::precondition_failed, "limit of bindings is reached"};
-  }
+  const bool means_queue = method.queue.empty() && method.routing_key.empty();
   Binding binding{{*queue, nullptr},
-                  method.routing_key.text(),
+                  means_queue ? (*queue)->name : method.routing_key.text(),
                   method.arguments,
                   (*queue)->is_durable && !(*queue)->owner && (*exchange)->is_durable};
   const bool is_durable = binding.is_durable;
+  if (host.binding_count >= limits.bindings_max && !(*exchange)->has(binding)) {
+    return bindings_are_full(limits, host.name);
+  }
   BoundRecord written = to_record(host.name, **exchange, binding);
   if ((*exchange)->bind(std::move(binding))) {
     ++host.binding_count;
@@ -392,18 +415,22 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUn
                                            WallTime) {
   if (method.exchange.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
+  const bool means_queue = method.queue.empty() && method.routing_key.empty();
+  const std::string key = means_queue ? *name : method.routing_key.text();
   const auto exchange = host.exchanges.find(method.exchange.view());
-  const auto queue = host.queues.find(method.queue.view());
+  const auto queue = host.queues.find(*name);
   if (exchange != host.exchanges.end() && queue != host.queues.end()) {
     const Outcome allowed = check_exclusive(channel, *queue->second);
     if (!allowed) return allowed.error();
     const Destination to{queue->second.get(), nullptr};
-    const auto gone = exchange->second->unbind(to, method.routing_key.view(), method.arguments);
+    const auto gone = exchange->second->unbind(to, key, method.arguments);
     if (gone.was_there) {
       --host.binding_count;
       if (gone.was_durable) {
-        record(UnboundRecord{{host.name, exchange->second->name, to.queue->name, true,
-                              method.routing_key.text(), method.arguments}});
+        record(UnboundRecord{
+            {host.name, exchange->second->name, to.queue->name, true, key, method.arguments}});
       }
       delete_if_unused(*exchange->second, host);
     }
@@ -430,7 +457,9 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDelete& method,
                                            WallTime now) {
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
-  const auto found = host.queues.find(method.queue.view());
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
+  const auto found = host.queues.find(*name);
   std::size_t count = 0;
   if (found != host.queues.end()) {
     Queue& queue = *found->second;
@@ -477,6 +506,9 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
     send(channel, wire::BasicCancel{consumer->tag, true});
     for (Unacked& unacked : channel.unacked) {
       if (unacked.consumer == consumer) unacked.consumer = nullptr;
+    }
+    for (HeldAnswer& held : channel.held_answers) {
+      if (held.unacked.consumer == consumer) held.unacked.consumer = nullptr;
     }
     channel.consumers.erase(channel.consumers.find(consumer->tag));
   }

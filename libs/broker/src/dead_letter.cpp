@@ -18,6 +18,8 @@ using wire::Value;
 void add_death(Table& headers, const Queue& queue, std::string_view reason, const Content& content,
                const std::optional<std::string>& expiration, WallTime now) {
   wire::Array deaths;
+  const bool is_first = !headers.find("x-death");
+  // Anything but a list there is a client's doing, and begins anew.
   if (const wire::Array* known = headers.find_array("x-death")) deaths = *known;
   Table death;
   const auto found = std::ranges::find_if(deaths, [&](const Value& value) {
@@ -45,26 +47,25 @@ void add_death(Table& headers, const Queue& queue, std::string_view reason, cons
   }
   deaths.insert(deaths.begin(), Value{std::move(death)});
   headers.set("x-death", std::move(deaths));
-  if (!headers.find("x-first-death-reason")) {
-    headers.append("x-first-death-reason", reason);
-    headers.append("x-first-death-queue", queue.name);
-    headers.append("x-first-death-exchange", content.exchange);
+  if (is_first) {
+    headers.set("x-first-death-reason", reason);
+    headers.set("x-first-death-queue", queue.name);
+    headers.set("x-first-death-exchange", content.exchange);
   }
 }
 
-/// Whether the message has gone round through `queue` without anybody rejecting it: it would for
-/// ever.
+/// Whether the message has gone round since it was last in `queue` without anybody rejecting it: it
+/// would for ever. Source: RabbitMQ, rabbit_dead_letter:is_cycle.
 bool is_cycle(const Table& headers, const Queue& queue) {
   const wire::Array* deaths = headers.find_array("x-death");
   if (!deaths) return false;
-  bool was_here = false;
-  for (const Value& value : *deaths) {
+  for (const Value& value : *deaths) {  // the newest first
     const Table* death = value.get_if<Table>();
-    if (!death) continue;
-    if (death->find_string("reason") == "rejected") return false;
-    if (death->find_string("queue") == queue.name) was_here = true;
+    // What is no table is a client's doing, and so was the way here.
+    if (!death || death->find_string("reason") == "rejected") return false;
+    if (death->find_string("queue") == queue.name) return true;
   }
-  return was_here;
+  return false;
 }
 
 }  // namespace
@@ -116,6 +117,8 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
     std::optional<std::string> expiration;
     if (properties->expiration) expiration = properties->expiration->text();
     add_death(headers, queue, job.reason, *content, expiration, now);
+    // A key of the queue's own stands for all keys of the message.
+    if (queue.arguments.dead_letter_routing_key) headers.erase("CC");
     properties->headers = headers;
     properties->expiration.reset();
 
@@ -126,7 +129,7 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
     letter->body = content->body;
     VirtualHost& host = inside.virtual_host(queue.virtual_host);
     std::vector<Queue*> queues =
-        inside.route(host, letter->exchange, letter->routing_key, &headers);
+        inside.route_with_copies(host, letter->exchange, letter->routing_key, &headers);
     std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
     if (!queues.empty()) inside.store(queues, letter, now);
   }

@@ -32,12 +32,15 @@ Result<ExchangeType, Fault> parse_exchange_type(std::string_view name) {
   return Fault{wire::ReplyCode::command_invalid, fmt::format("unknown exchange type '{}'", name)};
 }
 
-bool Exchange::bind(Binding binding) {
-  const bool is_known = std::ranges::any_of(bindings_, [&](const Binding& other) {
+bool Exchange::has(const Binding& binding) const {
+  return std::ranges::any_of(bindings_, [&](const Binding& other) {
     return other.destination == binding.destination && other.routing_key == binding.routing_key &&
            other.arguments == binding.arguments;
   });
-  if (is_known) return false;
+}
+
+bool Exchange::bind(Binding binding) {
+  if (has(binding)) return false;
   if (type == ExchangeType::direct) by_key_[binding.routing_key].push_back(binding.destination);
   bindings_.push_back(std::move(binding));
   return true;

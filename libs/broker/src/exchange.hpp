@@ -51,6 +51,8 @@ class Exchange {
   std::string alternate;           ///< the exchange for what is not routed; empty: none
   std::size_t incoming_count = 0;  ///< exchanges that are bound to it
 
+  /// Whether there is an equal one.
+  bool has(const Binding& binding) const;
   /// Returns: false when there is an equal one already.
   bool bind(Binding binding);
   /// Returns: whether there was one, and whether it was durable.

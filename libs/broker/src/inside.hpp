@@ -36,7 +36,8 @@ struct Unacked {
   std::uint64_t tag = 0;
   Queue* queue = nullptr;        ///< null once the queue was deleted
   Consumer* consumer = nullptr;  ///< null for basic.get, or once it was cancelled
-  Entry entry;
+  bool is_counted = false;       ///< under the channel's prefetch: until it is answered
+  Entry entry{};
 };
 
 /// A publish held back until tx.commit.
@@ -49,6 +50,14 @@ struct HeldAnswer {
   bool is_ack = true;
   bool requeue = false;
 };
+/// A basic.get whose message is still being written.
+struct WaitingGet {
+  QueueId queue{};
+  bool no_ack = false;
+};
+
+/// What a transaction at its limit is answered.
+wire::Fault transaction_is_full(const Limits& limits);
 
 struct Channel {
   enum class Mode { plain, confirm, transaction };
@@ -75,6 +84,10 @@ struct Channel {
 
   std::vector<HeldPublish> held_publishes;
   std::vector<HeldAnswer> held_answers;
+  std::size_t held_bytes = 0;  ///< of the held publishes
+
+  std::deque<WaitingGet> waiting_gets;  ///< answered in order
+  std::string last_queue;               ///< that it declared: what an empty name means
 
   std::string reply_consumer_tag;  ///< of direct reply-to; empty: none
   std::string reply_name;          ///< what reply_to becomes
@@ -115,6 +128,7 @@ class Broker::Inside {
   void close_channel(Channel& channel, WallTime now);
   void report(Channel& channel, wire::Fault fault, wire::MethodId method, WallTime now);
   void finish(WallTime now);
+  Appended write_records();
 
   // Records of the command under way.
   void record(Record record) { records.push_back(std::move(record)); }
@@ -136,6 +150,7 @@ class Broker::Inside {
   void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
   Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
   Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
+  Result<std::string, wire::Fault> queue_name(const Channel& channel, std::string_view name) const;
   Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
 
   // broker_consume.cpp
@@ -151,8 +166,11 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::ChannelFlow& method, WallTime now);
   Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue,
                  WallTime now);
-  void settle(Unacked unacked, bool is_ack, bool requeue, WallTime now);
+  void settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue, WallTime now);
   void requeue_all(Channel& channel, WallTime now);
+  /// Answers a get when it can be: false while its message is still being written.
+  bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
+  void serve_gets(WallTime now);
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
   void touch_queues_of(Channel& channel);
@@ -171,6 +189,11 @@ class Broker::Inside {
   void store(const std::vector<Queue*>& queues, const ContentPtr& content, WallTime now);
   std::vector<Queue*> route(VirtualHost& host, std::string_view exchange, std::string_view key,
                             const wire::Table* headers);
+  /// As `route`, and to the keys of the headers CC and BCC.
+  std::vector<Queue*> route_with_copies(VirtualHost& host, std::string_view exchange,
+                                        std::string_view key, const wire::Table* headers);
+  /// Whether a transaction may be committed: as a whole or not at all.
+  Outcome check_commit(Channel& channel);
   bool reply_directly(std::string_view key, const ContentPtr& content);
   Outcome on(Channel& channel, const wire::ConfirmSelect& method, WallTime now);
   Outcome on(Channel& channel, const wire::TxSelect& method, WallTime now);
@@ -206,12 +229,15 @@ class Broker::Inside {
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;
   /// Channels with publishes that wait for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
+  /// Channels with a basic.get that waits for it.
+  std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_get;
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::uint64_t last_ticket = 0;
 
   // The command under way.
   std::vector<Record> records;
+  bool is_atomic = false;            // all records are one unit, however many
   std::vector<Message*> new_bodies;  // as their records stand in the unit
   std::vector<Channel::Unconfirmed*> new_unconfirmed;
   std::vector<QueueId> new_queues;       // that got journaled messages
@@ -219,7 +245,8 @@ class Broker::Inside {
   std::vector<Queue*> touched;
 
   // Recovery.
-  std::vector<BodyRef> recovered_bodies;  // of the unit under way, and before
+  /// Of the unit under way, and before; nothing for one that could not be read.
+  std::vector<std::optional<BodyRef>> recovered_bodies;
   std::unordered_map<std::uint64_t, Message*> recovered_messages;  // by body position
   bool is_recovering = false;
 };

@@ -71,6 +71,13 @@ class Queue {
   void put(const Entry& entry);
   /// The entry that would be delivered next, or null.
   const Entry* front() const noexcept;
+  /// Shows the oldest entry of each priority.
+  template <class See>
+  void for_each_front(See see) const {
+    for (const Level& level : levels_) {
+      if (!level.empty()) see(level.front());
+    }
+  }
   Entry take_front();
   /// The oldest entry of the lowest priority: what drop-head drops. Not on an empty queue.
   Entry take_oldest();

@@ -133,18 +133,19 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
                                "x-single-active-consumer",
                                "x-queue-type",
                                "x-delivery-limit"};
-  const auto shown = [](const wire::Value* value) -> std::string {
+  // RabbitMQ names the type only where the other side has no value at all.
+  const auto shown = [](const wire::Value* value, bool with_type) -> std::string {
     if (!value) return "none";
+    std::string text = "...";
     if (const auto number = value->integer()) {
-      return fmt::format("the value '{}' of type '{}'", *number, value->type_name());
+      text = fmt::format("{}", *number);
+    } else if (const auto* words = value->get_if<wire::LongString>()) {
+      text = *words;
+    } else if (const auto* flag = value->get_if<bool>()) {
+      text = *flag ? "true" : "false";
     }
-    if (const auto* text = value->get_if<wire::LongString>()) {
-      return fmt::format("the value '{}' of type '{}'", *text, value->type_name());
-    }
-    if (const auto* flag = value->get_if<bool>()) {
-      return fmt::format("the value '{}' of type '{}'", *flag, value->type_name());
-    }
-    return fmt::format("a value of type '{}'", value->type_name());
+    return with_type ? fmt::format("the value '{}' of type '{}'", text, value->type_name())
+                     : fmt::format("'{}'", text);
   };
   std::string text;
   for (const char* name : checked) {
@@ -155,9 +156,10 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
         (left && right &&
          (*left == *right || (left->integer() && left->integer() == right->integer())));
     if (is_same) continue;
+    const bool with_type = !left || !right;
     if (!text.empty()) text += "; ";
     text += fmt::format("inequivalent arg '{}' for {}: received {} but current is {}", name,
-                        subject, shown(left), shown(right));
+                        subject, shown(left, with_type), shown(right, with_type));
   }
   if (!text.empty()) return Fault{ReplyCode::precondition_failed, text};
   return {};

@@ -2,16 +2,32 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "host_inside.hpp"
 #include "memory_limit.hpp"
 #include "pronto/async/deadline.hpp"
 #include "pronto/base/log.hpp"
 
 namespace pronto::server {
+namespace {
+
+/// What the journal could not take is refused before it comes to that: a unit that it does not
+/// take ends it.
+HostOptions fitted(HostOptions options) {
+  const std::uint64_t segment_bytes = options.journal.segment_bytes;
+  auto& unit_bytes_max = options.limits.unit_bytes_max;
+  unit_bytes_max = std::min<std::uint64_t>(unit_bytes_max, segment_bytes / 2);
+  auto& message_bytes_max = options.session.message_bytes_max;
+  message_bytes_max = std::min(message_bytes_max, segment_bytes / 8 * 3);
+  return options;
+}
+
+}  // namespace
 
 BrokerHost::Inside::Inside(Loop& on, const Users& users, HostOptions chosen)
     : loop{on},
-      options{std::move(chosen)},
+      options{fitted(std::move(chosen))},
       users_{users},
       store_{options.cache_bytes_max},
       engine_{*this, loop.random(), options.limits},

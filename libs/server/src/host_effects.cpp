@@ -33,16 +33,16 @@ void BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
   }
   connection->session.deliver(delivery, content);
   wake(*connection);
-  if (!connection->is_short_of_room && !has_credit(delivery.connection)) {
-    connection->is_short_of_room = true;
-    short_of_room_.push_back(static_cast<std::uint64_t>(delivery.connection));
-  }
 }
 
 bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
-  const Connection* connection = find(id);
-  return connection && !connection->is_short_of_room &&
-         connection->waiting_bytes() < options.outbox_bytes_max;
+  Connection* connection = find(id);
+  if (!connection || connection->is_short_of_room) return false;
+  if (connection->waiting_bytes() < options.outbox_bytes_max) return true;
+  // Whatever filled the outbox: who is passed over now is to be told when there is room again.
+  connection->is_short_of_room = true;
+  short_of_room_.push_back(static_cast<std::uint64_t>(id));
+  return false;
 }
 
 void BrokerHost::Inside::get_ok(const broker::GetOk& answer) {

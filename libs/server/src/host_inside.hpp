@@ -143,7 +143,7 @@ class BrokerHost::Inside final : public broker::Effects {
   mutable std::uint64_t found_id_ = 0;  // the connection looked up last
   mutable Connection* found_ = nullptr;
   std::vector<std::uint64_t> to_settle_;
-  std::vector<std::uint64_t> short_of_room_;
+  mutable std::vector<std::uint64_t> short_of_room_;
   std::vector<Lost> lost_;
   std::deque<Fetch> fetches_;
   bool is_settling_ = false;

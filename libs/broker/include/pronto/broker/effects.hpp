@@ -67,9 +67,13 @@ class Effects {
   /// The connection is to be told why and closed; `connection_closed` follows from outside.
   virtual void close_connection(ConnectionId connection, const wire::Fault& fault) = 0;
 
-  /// Makes a unit: all of `records` or none of them after a crash. At most once per command.
+  /// Makes a unit: all of `records` or none of them after a crash.
+  ///
+  /// Once per command for what belongs together. Units of their own may follow: what deliveries
+  /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
   virtual Appended append(std::span<const Record> records) = 0;
-  /// Whether the journal has room for bodies; without it persistent publishes are refused (nack).
+  /// Whether the journal has room for bodies; without it persistent publishes with confirms are
+  /// refused (nack), and transactions. Others come nevertheless: they cannot be told.
   virtual bool has_room() const = 0;
   /// Keeps a content in memory only. Released like any other.
   virtual BodyRef keep(const ContentPtr& content) = 0;

@@ -1,0 +1,168 @@
+#include "fixture.hpp"
+
+namespace pronto::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+// Nothing is durable here before the test says so.
+class Confirms : public BrokerTest {
+ protected:
+  Confirms() { is_settling = false; }
+};
+
+TEST_F(Confirms, APersistentMessageIsDeliveredAndConfirmedOnceDurableAndNotBefore) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  peer.consume("q");
+  peer.send("q", "1");
+  EXPECT_THAT(peer.told(), IsEmpty());
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("c 1 1", "confirmed 1"));
+}
+
+TEST_F(Confirms, AMessageThatIsNotPersistentIsDeliveredAndConfirmedAtOnce) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  peer.consume("q");
+  peer.send("q", "1", {.persistent = false});
+  EXPECT_THAT(peer.told(), ElementsAre("c 1 1", "confirmed 1"));
+}
+
+TEST_F(Confirms, APersistentMessageIsNotWrittenForAQueueThatIsNotDurable) {
+  Peer peer = open();
+  peer.declare("q", {.durable = false});
+  peer.declare("mine", {.exclusive = true});
+  peer.confirms();
+  peer.send("q", "1");
+  peer.send("mine", "2");
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed 1", "confirmed 2"));
+  EXPECT_EQ(outside.last_sequence(), 0U);
+}
+
+TEST_F(Confirms, OneAckTellsOfTheLongestDurablePrefix) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  for (const char* body : {"1", "2", "3", "4"}) peer.send("q", body);  // units 2 to 5
+  make_durable(4);
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed up to 3"));
+  make_durable(5);
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed 4"));
+}
+
+TEST_F(Confirms, ATransientMessageWaitsForThePersistentOnesBeforeIt) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  peer.send("q", "1", {.persistent = false});
+  peer.send("q", "2");
+  peer.send("q", "3", {.persistent = false});
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed 1"));
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed up to 3"));
+}
+
+TEST_F(Confirms, ARefusalPartsTheRunOfAcks) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.declare("full", {.arguments = {{"x-max-length", 0}, {"x-overflow", "reject-publish"}}});
+  peer.confirms();
+  peer.send("q", "1");
+  peer.send("q", "2");
+  peer.send("full", "3");
+  peer.send("full", "4");
+  peer.send("q", "5");
+  EXPECT_THAT(peer.told(), IsEmpty());
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed up to 2", "refused up to 4", "confirmed 5"));
+}
+
+TEST_F(Confirms, WhatOneOfSeveralQueuesRefusesIsRefusedThoughOthersKeptIt) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.declare("full", {.arguments = {{"x-max-length", 0}, {"x-overflow", "reject-publish"}}});
+  peer.bind("q", "amq.fanout");
+  peer.bind("full", "amq.fanout");
+  peer.confirms();
+  peer.publish("amq.fanout", "", "1");
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("refused 1"));
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+}
+
+TEST_F(Confirms, WithoutRoomForItAPersistentMessageIsRefusedAndNowhere) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  settle();
+  outside.journal_has_room = false;
+  peer.send("q", "1");
+  peer.send("q", "2", {.persistent = false});
+  outside.journal_has_room = true;
+  peer.send("q", "3");
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("refused 1", "confirmed 2", "confirmed 3"));
+  EXPECT_THAT(ready("q"), ElementsAre("2", "3"));
+}
+
+TEST_F(Confirms, WithoutRoomAMessageThatNobodyCanRefuseIsKept) {
+  Peer peer = open();
+  peer.declare("q");
+  outside.journal_has_room = false;
+  peer.send("q", "1");
+  settle();
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+}
+
+TEST_F(Confirms, ChannelsAreConfirmedEachByItsOwnCount) {
+  Peer first = open(1, 1);
+  Peer second = open(2, 7);
+  first.declare("q");
+  first.confirms();
+  second.confirms();
+  first.send("q", "a");
+  second.send("q", "b");
+  second.send("q", "c");
+  settle();
+  EXPECT_THAT(first.told(), ElementsAre("confirmed 1"));
+  EXPECT_THAT(second.told(), ElementsAre("confirmed up to 2"));
+}
+
+TEST_F(Confirms, NothingIsSaidOnAChannelThatIsGone) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.confirms();
+  peer.send("q", "1");
+  peer.close();
+  settle();
+  EXPECT_THAT(peer.told(), IsEmpty());
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+}
+
+TEST_F(Confirms, TheOrderIsKeptWhenATransientMessageIsBehindOneThatIsStillWritten) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.consume("q");
+  peer.send("q", "1");
+  peer.send("q", "2", {.persistent = false});
+  EXPECT_THAT(peer.told(), IsEmpty());
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("c 1 1", "c 2 2"));
+}
+
+TEST_F(Confirms, BasicGetWaitsForTheMessageThatIsStillWritten) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.send("q", "1");
+  EXPECT_EQ(peer.get("q"), "");
+  EXPECT_EQ(peer.get("q"), "");
+  settle();
+  EXPECT_THAT(peer.told(), ElementsAre("basic.get-ok 1 1, 0 left", "basic.get-empty"));
+}
+
+}  // namespace
+}  // namespace pronto::broker

@@ -1,0 +1,204 @@
+#include "fixture.hpp"
+
+namespace pronto::broker {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class Queues : public BrokerTest {};
+
+TEST_F(Queues, AnExclusiveQueueIsOfItsConnectionAlone) {
+  Peer peer = open(1, 1);
+  peer.declare("mine", {.durable = false, .exclusive = true});
+  auto other = [this, number = std::uint16_t{1}]() mutable { return open(2, number++); };
+  EXPECT_THAT(other().declare("mine", {.passive = true}),
+              StartsWith("channel closed 405 RESOURCE_LOCKED - cannot obtain exclusive access to "
+                         "locked queue 'mine' in vhost '/'."));
+  EXPECT_THAT(other().declare("mine", {.durable = false, .exclusive = true}),
+              StartsWith("channel closed 405"));
+  EXPECT_THAT(other().consume("mine"), StartsWith("channel closed 405"));
+  EXPECT_THAT(other().get("mine"), StartsWith("channel closed 405"));
+  EXPECT_THAT(other().bind("mine", "amq.fanout"), StartsWith("channel closed 405"));
+  EXPECT_THAT(other().purge("mine"), StartsWith("channel closed 405"));
+  EXPECT_THAT(other().remove("mine"), StartsWith("channel closed 405"));
+  EXPECT_EQ(peer.declare("mine", {.durable = false, .exclusive = true}),
+            "queue.declare-ok mine 0 messages 0 consumers");
+  EXPECT_THAT(peer.declare("mine", {.durable = false}), StartsWith("channel closed 405"));
+}
+
+TEST_F(Queues, OthersMayPublishToAnExclusiveQueue) {
+  Peer peer = open(1, 1);
+  Peer other = open(2, 1);
+  peer.declare("mine", {.exclusive = true});
+  other.send("mine", "1");
+  EXPECT_THAT(ready("mine"), ElementsAre("1"));
+}
+
+TEST_F(Queues, AnExclusiveQueueEndsWithItsConnection) {
+  Peer peer = open(1, 1);
+  Peer second = open(1, 2);
+  peer.declare("mine", {.exclusive = true});
+  peer.send("mine", "1");
+  second.consume("mine");
+  peer.close();
+  EXPECT_TRUE(has_queue("mine"));
+  disconnect(1);
+  EXPECT_FALSE(has_queue("mine"));
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
+TEST_F(Queues, AnAutoDeleteQueueGoesWithItsLastConsumer) {
+  Peer peer = open(1, 1);
+  Peer other = open(2, 1);
+  peer.declare("q", {.auto_delete = true});
+  peer.send("q", "1");
+  EXPECT_TRUE(has_queue("q")) << "not before it has had a consumer";
+  peer.consume("q", "a");
+  other.consume("q", "b");
+  EXPECT_EQ(peer.cancel("a"), "basic.cancel-ok a");
+  EXPECT_TRUE(has_queue("q"));
+  disconnect(2);
+  EXPECT_FALSE(has_queue("q"));
+  EXPECT_EQ(peer.ack(1), "");
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
+TEST_F(Queues, AClosedChannelTakesItsAutoDeleteQueuesAlong) {
+  Peer peer = open();
+  peer.declare("q", {.auto_delete = true});
+  peer.consume("q");
+  peer.send("q", "1");
+  peer.close();
+  EXPECT_FALSE(has_queue("q"));
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
+TEST_F(Queues, TheBrokerNamesAQueueThatHasNone) {
+  Peer peer = open();
+  const std::string first = peer.declare("");
+  const std::string second = peer.declare("");
+  EXPECT_THAT(first, StartsWith("queue.declare-ok amq.gen-"));
+  EXPECT_NE(first, second);
+  // Its declarer may name it again, though the prefix is reserved.
+  const std::string name = first.substr(17, first.find(' ', 17) - 17);
+  EXPECT_THAT(peer.declare(name), StartsWith("queue.declare-ok " + name));
+}
+
+TEST_F(Queues, DeclaringSaysHowManyMessagesAndConsumersThereAre) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.send("q", "1");
+  peer.send("q", "2");
+  peer.get("q");
+  EXPECT_EQ(peer.declare("q"), "queue.declare-ok q 1 messages 0 consumers");
+  EXPECT_EQ(peer.declare("q", {.passive = true, .durable = false}),
+            "queue.declare-ok q 1 messages 0 consumers");
+}
+
+TEST_F(Queues, DeleteRefusesAQueueInUseOrNotEmptyWhenAskedTo) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.send("q", "1");
+  EXPECT_EQ(peer.remove("q", false, true),
+            "channel closed 406 PRECONDITION_FAILED - queue 'q' in vhost '/' not empty");
+  peer = open(1, 2);
+  peer.consume("q");
+  peer.ack(1);
+  EXPECT_EQ(peer.remove("q", true, false),
+            "channel closed 406 PRECONDITION_FAILED - queue 'q' in vhost '/' in use");
+  peer = open(1, 3);
+  EXPECT_EQ(peer.remove("q", true, true), "queue.delete-ok 0");
+  EXPECT_EQ(peer.remove("q"), "queue.delete-ok 0") << "one that is not there is deleted already";
+}
+
+TEST_F(Queues, DeleteTellsHowManyMessagesWentWithIt) {
+  Peer peer = open();
+  peer.declare("q");
+  for (const char* body : {"1", "2", "3"}) peer.send("q", body);
+  EXPECT_EQ(peer.remove("q"), "queue.delete-ok 3");
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
+TEST_F(Queues, PurgeTakesWhatIsReadyAndLeavesWhatIsOut) {
+  Peer peer = open();
+  peer.declare("q");
+  for (const char* body : {"1", "2", "3"}) peer.send("q", body);
+  peer.get("q");
+  EXPECT_EQ(peer.purge("q"), "queue.purge-ok 2");
+  EXPECT_EQ(view("q").unacked_count, 1U);
+  peer.nack(1);
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+  crash();
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+}
+
+TEST_F(Queues, QueuesExchangesAndBindingsOfAVirtualHostAreLimited) {
+  limits.queues_max = 2;
+  limits.exchanges_max = 8;  // of which six are there from the start
+  limits.bindings_max = 2;
+  start();
+  Peer peer = open();
+  peer.declare("a");
+  EXPECT_EQ(peer.declare("b"), "queue.declare-ok b 0 messages 0 consumers");
+  EXPECT_EQ(peer.declare("a"), "queue.declare-ok a 0 messages 0 consumers");
+  EXPECT_THAT(peer.declare("c"), HasSubstr("queue limit in vhost '/' (2) is reached"));
+  peer = open(1, 2);
+  peer.exchange("x", "fanout");
+  EXPECT_EQ(peer.exchange("y", "fanout"), "exchange.declare-ok");
+  EXPECT_THAT(peer.exchange("z", "fanout"), HasSubstr("limit of 8 exchanges"));
+  peer = open(1, 3);
+  peer.bind("a", "x", "1");
+  EXPECT_EQ(peer.bind("a", "x", "2"), "queue.bind-ok");
+  EXPECT_EQ(peer.bind("a", "x", "2"), "queue.bind-ok") << "one that is there is no new one";
+  EXPECT_THAT(peer.bind("a", "x", "3"), HasSubstr("limit of bindings"));
+  peer = open(1, 4);
+  peer.unbind("a", "x", "1");
+  EXPECT_EQ(peer.bind("a", "x", "3"), "queue.bind-ok");
+}
+
+TEST_F(Queues, OldestNeededBodyIsThatOfAnyPriorityInHandOrOnItsWayToDeadLetters) {
+  Peer peer = open();
+  peer.declare("dead");
+  peer.declare("q", {.arguments = {{"x-max-priority", 5},
+                                   {"x-dead-letter-exchange", ""},
+                                   {"x-dead-letter-routing-key", "dead"}}});
+  EXPECT_FALSE(broker->oldest_needed_body());
+  peer.send("q", "low");
+  const auto low = broker->oldest_needed_body();
+  wire::BasicProperties urgent;
+  urgent.priority = 5;
+  peer.send("q", "high", {.properties = urgent});
+  EXPECT_EQ(broker->oldest_needed_body(), low);
+  peer.get("q");
+  peer.get("q");
+  EXPECT_EQ(broker->oldest_needed_body(), low);
+  is_settling = false;
+  peer.reject(2);
+  EXPECT_EQ(broker->oldest_needed_body(), low) << "it is still to be fetched";
+  settle();
+  EXPECT_NE(broker->oldest_needed_body(), low);
+}
+
+TEST_F(Queues, HigherPrioritiesGoFirstAndEqualOnesInOrder) {
+  Peer peer = open();
+  peer.declare("q", {.arguments = {{"x-max-priority", 3}}});
+  for (const auto& [body, priority] : std::vector<std::pair<const char*, int>>{
+           {"a0", 0}, {"b3", 3}, {"c1", 1}, {"d9", 9}, {"e0", 0}}) {
+    wire::BasicProperties properties;
+    properties.priority = static_cast<std::uint8_t>(priority);
+    peer.send("q", body, {.properties = properties});
+  }
+  for (int i = 0; i < 5; ++i) peer.get("q");
+  EXPECT_THAT(peer.bodies(), ElementsAre("b3", "d9", "c1", "a0", "e0"));
+  peer.nack(0, true);
+  crash();
+  Peer again = open(2, 1);
+  for (int i = 0; i < 5; ++i) again.get("q");
+  EXPECT_THAT(again.bodies(), ElementsAre("b3", "d9", "c1", "a0", "e0"));
+}
+
+}  // namespace
+}  // namespace pronto::broker

@@ -1,0 +1,487 @@
+#include "fixture.hpp"
+#include "gated_disk.hpp"
+#include "pronto/server/content_store.hpp"
+#include "pronto/server/outbox.hpp"
+
+namespace pronto::server {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+using testing::StartsWith;
+
+class Host : public HostTest {
+ protected:
+  static wire::QueueDeclare durable(std::string_view name) {
+    return {.queue = name, .durable = true};
+  }
+  /// A body that says which it is, of `size` bytes.
+  static std::string body(int number, std::size_t size) {
+    std::string text = std::to_string(number) + ':';
+    text.resize(std::max(size, text.size()), 'x');
+    return text;
+  }
+  static int number_of(const std::string& body) { return std::stoi(body); }
+};
+
+TEST_F(Host, ConfirmsAndDeliversAfterTheSyncAndNotBefore) {
+  std::uint64_t syncs = 0;
+  RawClient* client = nullptr;
+  auto opened = BrokerHost::open(
+      loop,
+      std::make_unique<GatedDisk>(disk.open(),
+                                  [&] {
+                                    ++syncs;
+                                    if (!client) return;
+                                    const Counters& counters = host->overview().counters;
+                                    EXPECT_EQ(counters.confirmed_total, 0U);
+                                    EXPECT_EQ(counters.delivered_total, 0U);
+                                  }),
+      users, options);
+  ASSERT_TRUE(opened);
+  host = std::move(*opened);
+  auto owner = log_in();
+  owner->send(1, durable("q"));
+  owner->send(1, wire::ConfirmSelect{});
+  owner->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  owner->told();
+  client = owner.get();
+  const std::uint64_t before = syncs;
+  owner->publish(1, "q", "1");
+  EXPECT_EQ(syncs, before + 1);
+  EXPECT_THAT(owner->told(), ElementsAre("1 basic.deliver c 1 1", "1 basic.ack 1"));
+  client = nullptr;
+  owner.reset();
+  host.reset();
+}
+
+TEST_F(Host, OneSyncConfirmsAllThatCameInTogether) {
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::ConfirmSelect{});
+  client->told();
+  const std::uint64_t before = disk.sync_count();
+  wire::BasicProperties properties;
+  properties.delivery_mode = 2;
+  Bytes bytes;
+  for (int i = 0; i < 50; ++i) {
+    append(bytes, RawClient::published(1, "", "q", body(i, 10), properties));
+  }
+  client->write(bytes);
+  EXPECT_EQ(disk.sync_count(), before + 1);
+  EXPECT_THAT(client->told(), ElementsAre("1 basic.ack up to 50"));
+}
+
+TEST_F(Host, AfterAFailedSyncNothingIsConfirmedEverAgain) {
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::ConfirmSelect{});
+  client->publish(1, "q", "1");
+  EXPECT_THAT(client->told(), Contains("1 basic.ack 1"));
+  disk.fail_call(1, std::make_error_code(std::errc::io_error));  // the write goes through
+  client->publish(1, "q", "2");
+  client->publish(1, "q", "3");
+  loop.advance(seconds{10});
+  client->publish(1, "q", "4");
+  loop.advance(seconds{10});
+  EXPECT_TRUE(disk.has_failed());
+  EXPECT_THAT(client->told(), Not(Contains(StartsWith("1 basic.ack"))));
+  EXPECT_THAT(failures, ElementsAre(std::make_error_code(std::errc::io_error)));
+  EXPECT_FALSE(host->is_ready());
+  // What is in no need of the disk goes on.
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  EXPECT_THAT(client->told(), Contains("1 basic.deliver c 1 1"));
+  client.reset();
+  crash();
+  open();
+  auto again = log_in();
+  again->call(1, wire::BasicGet{.queue = "q"});
+  EXPECT_THAT(again->bodies(), ElementsAre("1"));
+}
+
+TEST_F(Host, AFullDiskBlocksPublishersLosesNothingAndGoesOnWhenThereIsRoom) {
+  options.journal.segment_bytes = 64 * 1024;
+  disk.set_capacity(3 * 64 * 1024);
+  open();
+  auto client = log_in();
+  auto consumer = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::ConfirmSelect{});
+  client->told();
+  int sent = 0;
+  std::vector<std::string> told;
+  const auto listen = [&] {
+    for (std::string& line : client->told()) told.push_back(std::move(line));
+  };
+  while (sent < 500 && std::ranges::find(told, "0 connection.blocked low on disk") == told.end()) {
+    client->publish(1, "q", body(++sent, 1000));
+    loop.advance(milliseconds{10});
+    listen();
+  }
+  ASSERT_LT(sent, 500) << "the disk is full and nobody was told";
+  EXPECT_THAT(told, Not(Contains(StartsWith("1 basic.nack"))));
+  EXPECT_TRUE(failures.empty());
+  EXPECT_FALSE(host->is_ready());
+  // What is published now waits; what frees room does not.
+  const int blocked_at = sent;
+  for (int i = 0; i < 20; ++i) client->publish(1, "q", body(++sent, 1000));
+  loop.advance(seconds{5});
+  EXPECT_EQ(queue("q").ready_count, static_cast<std::size_t>(blocked_at));
+  consumer->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  EXPECT_THAT(consumer->bodies(), SizeIs(blocked_at));
+  consumer->send(1, wire::BasicAck{.delivery_tag = 0, .multiple = true});
+  disk.set_capacity(100 * 64 * 1024);
+  loop.advance(seconds{5});
+  listen();
+  EXPECT_THAT(told, Contains("0 connection.unblocked"));
+  EXPECT_TRUE(host->is_ready());
+  ASSERT_THAT(consumer->bodies(), SizeIs(sent));
+  for (int i = 0; i < sent; ++i)
+    EXPECT_EQ(number_of(consumer->bodies()[static_cast<std::size_t>(i)]), i + 1);
+  EXPECT_TRUE(failures.empty());
+  EXPECT_EQ(host->overview().counters.confirmed_total, static_cast<std::uint64_t>(sent));
+  EXPECT_EQ(host->overview().counters.nacked_total, 0U);
+}
+
+TEST_F(Host, AFullDiskStillTakesAcksUntilTheQueueIsEmpty) {
+  options.journal.segment_bytes = 64 * 1024;
+  disk.set_capacity(2 * 64 * 1024);
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::BasicQos{.prefetch_count = 1});
+  int sent = 0;
+  while (host->is_ready() && sent < 2'000) {
+    client->publish(1, "q", body(++sent, 200));
+    loop.advance(milliseconds{10});
+  }
+  ASSERT_FALSE(host->is_ready());
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  // One by one, so that each ack is a write of its own.
+  for (std::size_t seen = 0; seen < client->deliveries.size(); ++seen) {
+    client->send(1, wire::BasicAck{.delivery_tag = client->deliveries[seen].tag});
+  }
+  EXPECT_THAT(client->deliveries, SizeIs(sent));
+  EXPECT_TRUE(failures.empty()) << failures[0].message();
+}
+
+TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {
+  options.memory_bytes_max = 200'000;
+  options.cache_bytes_max = 1000;
+  open();
+  auto publisher = log_in();
+  auto old = log_in({.is_capable = false});
+  auto consumer = log_in();
+  publisher->send(1, wire::QueueDeclare{.queue = "q"});
+  publisher->told();
+  wire::BasicProperties transient;
+  for (int i = 0; i < 25; ++i) {
+    publisher->write(RawClient::published(1, "", "q", body(i, 10'000), transient));
+    loop.advance(milliseconds{20});
+  }
+  EXPECT_THAT(publisher->told(), ElementsAre("0 connection.blocked low on memory"));
+  EXPECT_EQ(host->overview().connections.size(), 3U);
+  old->told();
+  old->write(RawClient::published(1, "", "q", "parked", transient));
+  loop.advance(seconds{1});
+  EXPECT_THAT(old->told(), IsEmpty());
+  // Others are served meanwhile, and what they answer counts.
+  consumer->told();
+  EXPECT_EQ(consumer->call(1, wire::QueueDeclare{.queue = "p"}), "1 queue.declare-ok p 0 0");
+  consumer->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  consumer->send(1, wire::BasicAck{.delivery_tag = 0, .multiple = true});
+  loop.advance(seconds{1});
+  EXPECT_THAT(publisher->told(), ElementsAre("0 connection.unblocked"));
+  EXPECT_THAT(consumer->bodies(), Contains("parked"));
+  EXPECT_THAT(consumer->bodies(), SizeIs(26));
+}
+
+TEST_F(Host, ABlockedPublisherIsReadUpToALimitAndNoFurther) {
+  options.memory_bytes_max = 50'000;
+  options.session.parked_bytes_max = 20'000;
+  open();
+  auto publisher = log_in();
+  publisher->send(1, wire::QueueDeclare{.queue = "q"});
+  wire::BasicProperties transient;
+  int sent = 0;
+  const auto publish = [&] {
+    publisher->write(RawClient::published(1, "", "q", body(++sent, 1000), transient));
+  };
+  while (host->is_ready() && sent < 1000) {
+    publish();
+    loop.advance(milliseconds{10});
+  }
+  const std::uint64_t before = host->overview().counters.received_bytes_total;
+  for (int i = 0; i < 400; ++i) publish();
+  loop.advance(seconds{1});
+  EXPECT_LT(host->overview().counters.received_bytes_total - before, 40'000U);
+  EXPECT_TRUE(publisher->is_sending()) << "the client is held back";
+  auto consumer = log_in();
+  consumer->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c", .no_ack = true});
+  for (int i = 0; i < 200 && consumer->bodies().size() < static_cast<std::size_t>(sent); ++i) {
+    loop.advance(milliseconds{100});
+  }
+  ASSERT_THAT(consumer->bodies(), SizeIs(sent));
+  for (int i = 0; i < sent; ++i)
+    ASSERT_EQ(number_of(consumer->bodies()[static_cast<std::size_t>(i)]), i + 1);
+  EXPECT_FALSE(publisher->is_sending());
+}
+
+TEST_F(Host, AConsumerThatDoesNotReadIsSkippedAndLaterServed) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto publisher = log_in();
+  auto slow = log_in();
+  publisher->send(1, durable("q"));
+  slow->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "slow", .no_ack = true});
+  slow->set_reading(false);
+  for (int i = 1; i <= 1000; ++i) publisher->publish(1, "q", body(i, 2000));
+  std::size_t outbox_bytes = 0;
+  for (const ConnectionView& view : host->overview().connections) {
+    outbox_bytes = std::max(outbox_bytes, view.outbox_bytes);
+  }
+  EXPECT_LT(outbox_bytes, 2U * 64 * 1024 + 4096);
+  EXPECT_GT(queue("q").ready_count, 700U) << "a memory stream and an outbox hold the rest";
+  auto quick = log_in();
+  quick->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "quick", .no_ack = true});
+  EXPECT_EQ(queue("q").ready_count, 0U);
+  EXPECT_THAT(quick->bodies(), Not(IsEmpty()));
+  slow->set_reading(true);
+  EXPECT_EQ(slow->bodies().size() + quick->bodies().size(), 1000U);
+  quick->send(1, wire::BasicCancel{.consumer_tag = "quick"});
+  publisher->publish(1, "q", body(1001, 10));
+  EXPECT_EQ(number_of(slow->bodies().back()), 1001);
+}
+
+TEST_F(Host, AConsumerWhoseOutboxIsFullOfOtherThingsIsServedOnceItReads) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto publisher = log_in();
+  auto consumer = log_in();
+  publisher->send(1, durable("q"));
+  publisher->send(1, durable("large"));
+  publisher->publish(1, "large", body(1, 350'000));
+  consumer->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  consumer->set_reading(false);
+  consumer->send(1, wire::BasicGet{.queue = "large"});
+  publisher->publish(1, "q", "2");
+  EXPECT_EQ(queue("q").ready_count, 1U);
+  consumer->set_reading(true);
+  EXPECT_THAT(consumer->bodies(), SizeIs(2));
+  EXPECT_EQ(queue("q").ready_count, 0U);
+}
+
+TEST_F(Host, BodiesThatLeftTheCacheAreReadFromTheJournal) {
+  options.cache_bytes_max = 10'000;
+  options.journal.segment_bytes = 64 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  for (int i = 0; i < 200; ++i) client->publish(1, "q", body(i, 1000));
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  ASSERT_THAT(client->bodies(), SizeIs(200));
+  for (int i = 0; i < 200; ++i)
+    EXPECT_EQ(client->bodies()[static_cast<std::size_t>(i)], body(i, 1000));
+  EXPECT_LT(host->overview().memory_bytes, 150'000U);
+}
+
+TEST_F(Host, AMessageThatRotOnTheDiskIsDroppedAndTheOthersComeThrough) {
+  options.cache_bytes_max = 0;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  for (int i = 1; i <= 3; ++i) client->publish(1, "q", body(i, 3000));
+  // The second message's body lies about there: after queue and first message.
+  disk.flip("00000001.log", 5'500, std::byte{0x01});
+  client->told();
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  ASSERT_THAT(client->bodies(), SizeIs(2));
+  EXPECT_EQ(number_of(client->bodies()[0]), 1);
+  EXPECT_EQ(number_of(client->bodies()[1]), 3);
+  EXPECT_EQ(queue("q").unacked_count, 2U);
+  for (const RawClient::Delivery& one : client->deliveries) {
+    EXPECT_EQ(client->call(1, wire::BasicAck{.delivery_tag = one.tag}), "");
+  }
+  client.reset();
+  shut_down();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 0U);
+}
+
+TEST_F(Host, AfterShuttingDownAllIsThere) {
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  for (int i = 0; i < 10; ++i) client->publish(1, "q", body(i, 10));
+  client->send(1, wire::BasicGet{.queue = "q", .no_ack = true});
+  client->told();
+  const auto stopped = [](BrokerHost& one) -> Task<Result<void>> {
+    co_return co_await one.shut_down(seconds{2});
+  };
+  EXPECT_TRUE(loop.run(stopped(*host)));
+  EXPECT_THAT(client->told(), Contains(HasSubstr("connection.close 320 CONNECTION_FORCED")));
+  EXPECT_TRUE(client->has_ended());
+  const auto late = connect();
+  loop.run_until_idle();
+  EXPECT_TRUE(late->has_ended()) << "no new ones";
+  client.reset();
+  host.reset();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 9U);
+  const auto seen = host->peek("/", "q", 0, 2);
+  ASSERT_THAT(seen, SizeIs(2));
+  EXPECT_EQ(number_of(to_string(seen[0].body)), 1);
+  EXPECT_EQ(queue("q").ready_count, 9U) << "a look takes nothing";
+}
+
+TEST_F(Host, ConnectionsAreLimited) {
+  options.connections_max = 2;
+  open();
+  auto first = log_in();
+  auto second = log_in();
+  auto third = connect();
+  loop.run_until_idle();
+  EXPECT_TRUE(third->has_ended());
+  first.reset();
+  auto fourth = log_in();
+  EXPECT_EQ(host->connection_count(), 2U);
+}
+
+TEST_F(Host, AMessageThatNoSegmentTakesIsRefusedAndTheJournalGoesOn) {
+  options.journal.segment_bytes = 1024 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->told();
+  client->publish(1, "q", std::string(600 * 1024, 'x'));
+  EXPECT_THAT(client->told(), ElementsAre(HasSubstr("1 channel.close 406 PRECONDITION_FAILED - "
+                                                    "message size 614400 is larger")));
+  EXPECT_TRUE(failures.empty());
+  client->send(1, wire::ChannelCloseOk{});
+  client->send(1, wire::ChannelOpen{});
+  client->publish(1, "q", std::string(200 * 1024, 'x'));
+  EXPECT_EQ(queue("q").ready_count, 1U);
+}
+
+TEST_F(Host, ATransactionThatNoSegmentTakesIsRefusedAndTheJournalGoesOn) {
+  options.journal.segment_bytes = 1024 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::TxSelect{});
+  for (int i = 0; i < 5; ++i) client->publish(1, "q", std::string(150 * 1024, 'x'));
+  client->send(1, wire::TxCommit{});
+  EXPECT_THAT(client->told(), Contains(HasSubstr("0 connection.close 506 RESOURCE_ERROR")));
+  EXPECT_TRUE(failures.empty());
+  EXPECT_EQ(queue("q").ready_count, 0U);
+}
+
+TEST_F(Host, ManyMessagesInHandComeBackWithoutEndingTheJournal) {
+  options.journal.segment_bytes = 64 * 1024;
+  open();
+  auto client = log_in();
+  auto other = log_in();
+  client->send(1, durable("q"));
+  client->send(1, durable("p"));
+  for (const char* name : {"q", "p"}) {
+    client->send(1, wire::BasicConsume{.queue = name, .consumer_tag = name});
+  }
+  wire::BasicProperties persistent;
+  persistent.delivery_mode = 2;
+  Bytes bytes;
+  for (int i = 0; i < 2'000; ++i) {
+    append(bytes, RawClient::published(1, "", i % 2 == 0 ? "q" : "p", body(i, 4), persistent));
+  }
+  other->write(bytes);
+  EXPECT_THAT(client->bodies(), SizeIs(2'000));
+  client->die();
+  EXPECT_EQ(queue("q").ready_count, 1'000U);
+  for (const char* name : {"q", "p"}) {
+    other->send(1, wire::BasicConsume{.queue = name, .consumer_tag = name});
+  }
+  other->send(1, wire::BasicAck{.delivery_tag = 0, .multiple = true});
+  EXPECT_TRUE(failures.empty());
+  client.reset();
+  other.reset();
+  crash();
+  open();
+  EXPECT_EQ(queue("q").ready_count + queue("p").ready_count, 0U);
+}
+
+TEST_F(Host, TimesToLiveAndDeadLettersFollowTheClock) {
+  open();
+  auto client = log_in();
+  client->send(1, durable("dead"));
+  client->send(1, wire::QueueDeclare{.queue = "q",
+                                     .durable = true,
+                                     .arguments = {{"x-message-ttl", 500},
+                                                   {"x-dead-letter-exchange", ""},
+                                                   {"x-dead-letter-routing-key", "dead"}}});
+  client->publish(1, "q", "1");
+  loop.advance(milliseconds{490});
+  EXPECT_EQ(queue("q").ready_count, 1U);
+  loop.advance(milliseconds{30});
+  EXPECT_EQ(queue("q").ready_count, 0U);
+  EXPECT_EQ(queue("dead").ready_count, 1U);
+}
+
+TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
+  const auto content = [](std::size_t bytes) {
+    auto made = std::make_shared<broker::Content>();
+    made->body.resize(bytes);
+    return made;
+  };
+  const std::uint64_t each = bytes_of(*content(1000));
+  ContentStore store{2 * each};
+  const broker::BodyRef kept = store.keep(content(5000));
+  EXPECT_TRUE(ContentStore::is_in_memory_only(kept.position));
+  EXPECT_EQ(kept.bytes, 5000U);
+  store.cache(broker::BodyPosition{1}, content(1000));
+  store.cache(broker::BodyPosition{2}, content(1000));
+  EXPECT_TRUE(store.find(broker::BodyPosition{1})) << "at the limit";
+  store.cache(broker::BodyPosition{3}, content(1000));
+  EXPECT_FALSE(store.find(broker::BodyPosition{1})) << "one past it";
+  EXPECT_TRUE(store.find(broker::BodyPosition{2}));
+  EXPECT_EQ(store.evicted_total(), 1U);
+  store.release(broker::BodyPosition{2});
+  store.release(broker::BodyPosition{1});  // left already
+  store.release(kept.position);
+  EXPECT_EQ(store.kept_bytes(), 0U);
+  EXPECT_EQ(store.cached_bytes(), each);
+  EXPECT_EQ(store.count(), 1U);
+  store.cache(broker::BodyPosition{4}, content(100'000));
+  EXPECT_EQ(store.count(), 0U) << "one that is larger than all room does not stay";
+}
+
+TEST(OutboxTest, JoinsSmallPiecesAndRefersToLargeOnes) {
+  Outbox outbox;
+  EXPECT_TRUE(outbox.empty());
+  const auto put = [&](std::string_view text) {
+    outbox.append([&](Bytes& out) { append(out, as_bytes(text)); });
+  };
+  auto body = std::make_shared<const Bytes>(to_bytes("large"));
+  put("a");
+  put("b");
+  put("");
+  outbox.append_shared(body, *body);
+  outbox.append_shared(body, {});
+  put("c");
+  const Outbox::Batch batch = outbox.take({});
+  const auto parts = batch.parts();
+  ASSERT_EQ(parts.size(), 3U);
+  EXPECT_EQ(as_text(parts[0]), "ab");
+  EXPECT_EQ(parts[1].data(), body->data());
+  EXPECT_EQ(as_text(parts[2]), "c");
+  EXPECT_EQ(batch.bytes(), 8U);
+  EXPECT_TRUE(outbox.empty());
+  EXPECT_EQ(outbox.bytes_total(), 8U);
+}
+
+}  // namespace
+}  // namespace pronto::server
