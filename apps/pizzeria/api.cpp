@@ -37,10 +37,6 @@ Problem no_such_order() {
   return http::not_found("There is no such order of yours.");
 }
 
-Problem not_authorised() {
-  return http::unauthorized("The token is not valid any more, or was made for another server.");
-}
-
 Problem wrong_fields(const std::vector<FieldError>& errors) {
   if (errors.front().field.empty()) return http::bad_request(errors.front().reason);
   std::vector<http::FieldError> shown;
@@ -75,8 +71,20 @@ void Api::add_routes(http::Router& router) {
 
 std::optional<Api::Visitor> Api::visitor(const Request& request) {
   if (const auto caller = parts_.sessions.find(request)) return Visitor{caller->name, false};
-  if (request.headers.find("Authorization")) return std::nullopt;
+  // Who claims to be somebody is not made somebody else behind their back. Only a browser with a
+  // stale cookie begins a new session: its user could do nothing about an error.
+  const bool is_browser = request.wants_html() || request.has_form();
+  const bool is_stale_cookie = is_browser && !request.headers.find("Authorization");
+  if (parts_.sessions.has_credentials(request) && !is_stale_cookie) return std::nullopt;
   return Visitor{"guest-" + parts_.loop.random().url_safe_id(12), true};
+}
+
+http::Response Api::not_authorised(const Request& request) const {
+  Response response = http::unauthorized(
+      "The token or session cookie is not valid any more, or was made for another server.");
+  // Without the cookie the next request begins a new session.
+  if (!request.headers.find("Authorization")) parts_.sessions.end(response);
+  return response;
 }
 
 http::Response Api::greeted(Response response, const Visitor& visitor) const {
@@ -122,7 +130,7 @@ Task<> Api::refresh_for_ever() {
 
 Task<http::Response> Api::place(Request& request) {
   auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   std::optional<std::string> key;
   pronto::Result<OrderRequest, std::vector<FieldError>> order = std::vector<FieldError>{};
   if (request.has_form()) {
@@ -274,7 +282,7 @@ Task<std::optional<Order>> Api::find_after(std::string id, std::int64_t seen,
 
 Task<http::Response> Api::show(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string& id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   auto order = co_await find(id);
@@ -301,7 +309,7 @@ Task<http::Response> Api::show(Request& request) {
 
 Task<http::Response> Api::events(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
   std::int64_t seen = static_cast<std::int64_t>(
@@ -327,12 +335,14 @@ Task<http::Response> Api::events(Request& request) {
 
 Task<http::Response> Api::history(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   std::optional<std::string> cursor = request.query.find("cursor");
   if (cursor && cursor->empty()) cursor.reset();
   const auto page = co_await history_.page(who->name, cursor, history_page_count);
   if (!page) {
-    co_return render_problem(request, http::bad_request("The cursor is none of ours."));
+    co_return render_problem(request,
+                             http::bad_request("The history cannot be continued from there.",
+                                               {{"cursor", "is none of ours"}}));
   }
   if (request.wants_html()) co_return greeted(history_page(page->orders, page->next), *who);
   json::array orders;
@@ -343,9 +353,8 @@ Task<http::Response> Api::history(Request& request) {
 }
 
 Task<http::Response> Api::index(Request& request) {
-  auto who = visitor(request);
-  // A page is for browsers: a stale cookie begins a new session instead of an error.
-  if (!who) co_return not_authorised();
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised(request);
   const auto page = co_await history_.page(who->name, std::nullopt, newest_count);
   co_return greeted(index_page(parts_.loop.random().url_safe_id(16), page->orders), *who);
 }
@@ -373,7 +382,7 @@ Task<http::Response> Api::menu(Request&) {
 
 Task<http::Response> Api::cancel(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   const bool is_form = request.method == "POST";

@@ -57,12 +57,14 @@ class Api {
   using Request = pronto::http::Request;
   using Response = pronto::http::Response;
 
-  /// Who asks; a new session when there is none.
+  /// Who asks; somebody new when the request does not say.
   struct Visitor {
     std::string name;
     bool is_new = false;
   };
+  /// Nothing when the request says who, but cannot prove it.
   std::optional<Visitor> visitor(const Request& request);
+  Response not_authorised(const Request& request) const;
   Response greeted(Response response, const Visitor& visitor) const;
 
   pronto::Task<Response> index(Request& request);
