@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cmath>
 
 #include "crash.hpp"
 #include "menu.hpp"
@@ -32,6 +33,7 @@ constexpr std::size_t history_page_count = 20;
 constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
+constexpr double workers_seen_decay = 0.9;
 
 Problem no_such_order() {
   return http::not_found("There is no such order of yours.");
@@ -95,35 +97,82 @@ http::Response Api::greeted(Response response, const Visitor& visitor) const {
 // -- orders in flight -------------------------------------------------------
 
 std::int64_t Api::in_flight() const {
-  return std::max(counted_ + accepted_since_, static_cast<std::int64_t>(open_.size()));
+  // What was accepted here is known at once; what came from elsewhere, or before a restart, was
+  // counted a moment ago.
+  const auto open = static_cast<std::int64_t>(open_.size());
+  return std::max(open, counted_ + open - open_at_count_);
 }
 
 void Api::on_status(const OrderStatus& event) {
   if (!is_final(event.status)) return;
-  open_.erase(event.order);
+  if (open_.erase(event.order) == 0) counted_ = std::max<std::int64_t>(0, counted_ - 1);
   if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
 }
 
 Task<> Api::refresh_for_ever() {
   for (;;) {
-    // The queue before the rows: an order on its way from one to the other counts twice, not never.
-    accepted_since_ = 0;
-    std::int64_t waiting = 0;
-    const auto states = co_await parts_.bus.queue_states();
-    if (states) {
-      for (const auto& state : *states) {
-        if (state.queue == OrderExecutor::queue)
-          waiting = static_cast<std::int64_t>(state.ready_count);
-      }
-      try {
-        counted_ = waiting + co_await Kitchen::count_open(parts_.database);
-      } catch (const pronto::DatabaseError& error) {
-        pronto::log::warning("open orders cannot be counted", {{"error", error.what()}});
-      }
-      parts_.capacity.on_in_flight(in_flight(), parts_.loop.now());
+    try {
+      co_await refresh();
+    } catch (const pronto::DatabaseError& error) {
+      pronto::log::warning("the kitchen cannot be looked at", {{"error", error.what()}});
     }
     co_await pronto::sleep_for(options_.refresh_interval);
   }
+}
+
+Task<> Api::refresh() {
+  const auto open_before = static_cast<std::int64_t>(open_.size());
+  // The rows before the queue: an order on its way from one to the other is not counted twice. If
+  // it is missed, and was accepted here, `open_` has it.
+  const std::int64_t rows = co_await Kitchen::count_open(parts_.database);
+  const auto queues = co_await parts_.bus.queue_states();
+  if (!queues) co_return;
+  counted_ = rows;
+  open_at_count_ = open_before;
+  for (const auto& queue : *queues) {
+    if (queue.queue == OrderExecutor::queue)
+      counted_ += static_cast<std::int64_t>(queue.ready_count);
+  }
+  parts_.capacity.on_in_flight(in_flight(), parts_.loop.now());
+  const Kitchen::InWork in_work = co_await Kitchen::in_work(parts_.database);
+  parts_.capacity.on_stages(stages_now(in_work, *queues), parts_.loop.now());
+}
+
+std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
+                                        const std::vector<pronto::Bus::QueueState>& queues) {
+  const WallTime now = parts_.loop.wall_now();
+  std::array<StageNow, 3> stages_now;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    StageNow& stage = stages_now[i];
+    std::int64_t processes = 1;
+    for (const auto& queue : queues) {
+      if (queue.queue != OrderExecutor::ticket_queue(stages[i])) continue;
+      stage.waiting = static_cast<std::int64_t>(queue.ready_count);
+      processes = std::max<std::int64_t>(1, static_cast<std::int64_t>(queue.consumer_count));
+    }
+    for (const WallTime due : in_work.due[i]) stage.left.push_back(due - now);
+    stage.duration = in_work.duration[i].value_or(options_.stages[i].duration);
+    // While orders wait, those in work are as many as there are workers, give or take one that is
+    // between two orders; otherwise what this process was told is the best that is known.
+    const auto seen = static_cast<double>(stage.left.size());
+    const double told = static_cast<double>(processes * options_.stages[i].workers);
+    double& workers = workers_seen_[i];
+    workers = std::max(seen, stage.waiting > 0 ? workers * workers_seen_decay : told);
+    stage.workers = std::max<std::int64_t>(1, std::llround(workers));
+  }
+  return stages_now;
+}
+
+http::Response Api::overloaded(const Request& request) const {
+  const milliseconds wait =
+      parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
+  // Whole seconds: rounded up, so that nobody comes too early, unless that were far from the truth.
+  const seconds up = std::chrono::ceil<seconds>(wait);
+  const seconds told = up <= wait * 1.3 ? up : std::chrono::round<seconds>(wait);
+  return render_problem(
+      request,
+      http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
+                        std::max(seconds{1}, told)));
 }
 
 // -- accepting --------------------------------------------------------------
@@ -161,14 +210,7 @@ Task<http::Response> Api::place(Request& request) {
           {{"callback_url", allowed.error().to_string()}});
     }
   }
-  if (in_flight() >= options_.accept_limit) {
-    const milliseconds wait =
-        parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
-    co_return render_problem(
-        request,
-        http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
-                          std::max(seconds{1}, std::chrono::ceil<seconds>(wait))));
-  }
+  if (in_flight() >= options_.accept_limit) co_return overloaded(request);
   Response response = co_await place_checked(request, *who, std::move(*order), std::move(key));
   co_return greeted(std::move(response), *who);
 }
@@ -208,7 +250,6 @@ Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderReques
                     .estimated_ready_at = pronto::to_rfc3339(now + estimate.earliest),
                     .estimated_ready_latest = pronto::to_rfc3339(now + estimate.latest),
                     .callback_url = order.callback_url};
-  ++accepted_since_;
   open_.insert(id);
   const Order placed = to_order(event);
   const auto published = co_await parts_.bus.publish(

@@ -178,7 +178,8 @@ class System::Inside {
     api = std::make_unique<Api>(
         ApiParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check, page_notifier,
                  capacity},
-        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit)});
+        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
+                     .stages = config.stages});
     page_notifier.on_status = [this](const OrderStatus& event) { api->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
