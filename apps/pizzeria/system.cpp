@@ -142,6 +142,7 @@ class System::Inside {
                                                          : std::string{secret}};
         },
         std::move(options));
+    if (!roles.notifier) return;  // only for operators to look at, and to send again
     notifier = std::make_unique<Notifier>(*callbacks, ids);
     observer.wake = [this] { callbacks->wake(); };
   }
@@ -183,7 +184,7 @@ class System::Inside {
     page_notifier.on_status = [this](const OrderStatus& event) { api->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
-        loop, *bus, [this] { return queue_rows(); },
+        loop, *bus, *callbacks, [this] { return queue_rows(); },
         OperatorApi::Options{
             .password_mac = operator_mac,
             .key = key,
@@ -215,7 +216,7 @@ class System::Inside {
       MetricsText text;
       text.add(bus->metrics());
       if (server) text.add(server->counts());
-      if (callbacks) text.add(callbacks->counts());
+      if (notifier) text.add(callbacks->counts());
       if (api) text.gauge("pizzeria_orders_in_flight", static_cast<double>(api->in_flight()));
       if (host) text.add(host->overview());
       co_return http::Response::text(200, std::move(text).take())
@@ -381,7 +382,7 @@ Task<> System::start() {
     throw StartError{std::string{"the store cannot be used: "} + error.what()};
   }
   in.make_bus();
-  if (in.roles.notifier) {
+  if (in.roles.notifier || in.roles.api) {
     in.make_callbacks();
     co_await in.callbacks->prepare();
   }
@@ -400,7 +401,7 @@ Task<> System::start() {
                                  in.is_embedded() ? "embedded" : "at --broker",
                                  started.error().text)};
   }
-  if (in.callbacks) in.callbacks->start();
+  if (in.notifier) in.callbacks->start();
   if (in.api) in.tasks.spawn(in.api->refresh_for_ever());
   if (in.host) in.tasks.spawn(in.measure_rates());
   in.is_started = true;
