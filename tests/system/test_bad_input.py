@@ -79,7 +79,7 @@ def statuses_of(raw):
 class BadInput(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.setup = Setup("embedded", stage_seconds="0.2")
+        cls.setup = Setup("embedded", stage_seconds="0.05")
         cls.failed = False
         try:
             cls.setup.start()
