@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cmath>
 
 #include "crash.hpp"
 #include "menu.hpp"
@@ -32,13 +33,10 @@ constexpr std::size_t history_page_count = 20;
 constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
+constexpr double workers_seen_decay = 0.9;
 
 Problem no_such_order() {
   return http::not_found("There is no such order of yours.");
-}
-
-Problem not_authorised() {
-  return http::unauthorized("The token is not valid any more, or was made for another server.");
 }
 
 Problem wrong_fields(const std::vector<FieldError>& errors) {
@@ -75,8 +73,20 @@ void Api::add_routes(http::Router& router) {
 
 std::optional<Api::Visitor> Api::visitor(const Request& request) {
   if (const auto caller = parts_.sessions.find(request)) return Visitor{caller->name, false};
-  if (request.headers.find("Authorization")) return std::nullopt;
+  // Who claims to be somebody is not made somebody else behind their back. Only a browser with a
+  // stale cookie begins a new session: its user could do nothing about an error.
+  const bool is_browser = request.wants_html() || request.has_form();
+  const bool is_stale_cookie = is_browser && !request.headers.find("Authorization");
+  if (parts_.sessions.has_credentials(request) && !is_stale_cookie) return std::nullopt;
   return Visitor{"guest-" + parts_.loop.random().url_safe_id(12), true};
+}
+
+http::Response Api::not_authorised(const Request& request) const {
+  Response response = http::unauthorized(
+      "The token or session cookie is not valid any more, or was made for another server.");
+  // Without the cookie the next request begins a new session.
+  if (!request.headers.find("Authorization")) parts_.sessions.end(response);
+  return response;
 }
 
 http::Response Api::greeted(Response response, const Visitor& visitor) const {
@@ -87,42 +97,89 @@ http::Response Api::greeted(Response response, const Visitor& visitor) const {
 // -- orders in flight -------------------------------------------------------
 
 std::int64_t Api::in_flight() const {
-  return std::max(counted_ + accepted_since_, static_cast<std::int64_t>(open_.size()));
+  // What was accepted here is known at once; what came from elsewhere, or before a restart, was
+  // counted a moment ago.
+  const auto open = static_cast<std::int64_t>(open_.size());
+  return std::max(open, counted_ + open - open_at_count_);
 }
 
 void Api::on_status(const OrderStatus& event) {
   if (!is_final(event.status)) return;
-  open_.erase(event.order);
+  if (open_.erase(event.order) == 0) counted_ = std::max<std::int64_t>(0, counted_ - 1);
   if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
 }
 
 Task<> Api::refresh_for_ever() {
   for (;;) {
-    // The queue before the rows: an order on its way from one to the other counts twice, not never.
-    accepted_since_ = 0;
-    std::int64_t waiting = 0;
-    const auto states = co_await parts_.bus.queue_states();
-    if (states) {
-      for (const auto& state : *states) {
-        if (state.queue == OrderExecutor::queue)
-          waiting = static_cast<std::int64_t>(state.ready_count);
-      }
-      try {
-        counted_ = waiting + co_await Kitchen::count_open(parts_.database);
-      } catch (const pronto::DatabaseError& error) {
-        pronto::log::warning("open orders cannot be counted", {{"error", error.what()}});
-      }
-      parts_.capacity.on_in_flight(in_flight(), parts_.loop.now());
+    try {
+      co_await refresh();
+    } catch (const pronto::DatabaseError& error) {
+      pronto::log::warning("the kitchen cannot be looked at", {{"error", error.what()}});
     }
     co_await pronto::sleep_for(options_.refresh_interval);
   }
+}
+
+Task<> Api::refresh() {
+  const auto open_before = static_cast<std::int64_t>(open_.size());
+  // The rows before the queue: an order on its way from one to the other is not counted twice. If
+  // it is missed, and was accepted here, `open_` has it.
+  const std::int64_t rows = co_await Kitchen::count_open(parts_.database);
+  const auto queues = co_await parts_.bus.queue_states();
+  if (!queues) co_return;
+  counted_ = rows;
+  open_at_count_ = open_before;
+  for (const auto& queue : *queues) {
+    if (queue.queue == OrderExecutor::queue)
+      counted_ += static_cast<std::int64_t>(queue.ready_count);
+  }
+  parts_.capacity.on_in_flight(in_flight(), parts_.loop.now());
+  const Kitchen::InWork in_work = co_await Kitchen::in_work(parts_.database);
+  parts_.capacity.on_stages(stages_now(in_work, *queues), parts_.loop.now());
+}
+
+std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
+                                        const std::vector<pronto::Bus::QueueState>& queues) {
+  const WallTime now = parts_.loop.wall_now();
+  std::array<StageNow, 3> stages_now;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    StageNow& stage = stages_now[i];
+    std::int64_t processes = 1;
+    for (const auto& queue : queues) {
+      if (queue.queue != OrderExecutor::ticket_queue(stages[i])) continue;
+      stage.waiting = static_cast<std::int64_t>(queue.ready_count);
+      processes = std::max<std::int64_t>(1, static_cast<std::int64_t>(queue.consumer_count));
+    }
+    for (const WallTime due : in_work.due[i]) stage.left.push_back(due - now);
+    stage.duration = in_work.duration[i].value_or(options_.stages[i].duration);
+    // While orders wait, those in work are as many as there are workers, give or take one that is
+    // between two orders; otherwise what this process was told is the best that is known.
+    const auto seen = static_cast<double>(stage.left.size());
+    const double told = static_cast<double>(processes * options_.stages[i].workers);
+    double& workers = workers_seen_[i];
+    workers = std::max(seen, stage.waiting > 0 ? workers * workers_seen_decay : told);
+    stage.workers = std::max<std::int64_t>(1, std::llround(workers));
+  }
+  return stages_now;
+}
+
+http::Response Api::overloaded(const Request& request) const {
+  const milliseconds wait =
+      parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
+  // Whole seconds: rounded up, so that nobody comes too early, unless that were far from the truth.
+  const seconds up = std::chrono::ceil<seconds>(wait);
+  const seconds told = up <= wait * 1.3 ? up : std::chrono::round<seconds>(wait);
+  return render_problem(
+      request,
+      http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
+                        std::max(seconds{1}, told)));
 }
 
 // -- accepting --------------------------------------------------------------
 
 Task<http::Response> Api::place(Request& request) {
   auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   std::optional<std::string> key;
   pronto::Result<OrderRequest, std::vector<FieldError>> order = std::vector<FieldError>{};
   if (request.has_form()) {
@@ -153,14 +210,7 @@ Task<http::Response> Api::place(Request& request) {
           {{"callback_url", allowed.error().to_string()}});
     }
   }
-  if (in_flight() >= options_.accept_limit) {
-    const milliseconds wait =
-        parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
-    co_return render_problem(
-        request,
-        http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
-                          std::max(seconds{1}, std::chrono::ceil<seconds>(wait))));
-  }
+  if (in_flight() >= options_.accept_limit) co_return overloaded(request);
   Response response = co_await place_checked(request, *who, std::move(*order), std::move(key));
   co_return greeted(std::move(response), *who);
 }
@@ -200,7 +250,6 @@ Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderReques
                     .estimated_ready_at = pronto::to_rfc3339(now + estimate.earliest),
                     .estimated_ready_latest = pronto::to_rfc3339(now + estimate.latest),
                     .callback_url = order.callback_url};
-  ++accepted_since_;
   open_.insert(id);
   const Order placed = to_order(event);
   const auto published = co_await parts_.bus.publish(
@@ -274,7 +323,7 @@ Task<std::optional<Order>> Api::find_after(std::string id, std::int64_t seen,
 
 Task<http::Response> Api::show(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string& id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   auto order = co_await find(id);
@@ -301,7 +350,7 @@ Task<http::Response> Api::show(Request& request) {
 
 Task<http::Response> Api::events(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
   std::int64_t seen = static_cast<std::int64_t>(
@@ -327,12 +376,14 @@ Task<http::Response> Api::events(Request& request) {
 
 Task<http::Response> Api::history(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   std::optional<std::string> cursor = request.query.find("cursor");
   if (cursor && cursor->empty()) cursor.reset();
   const auto page = co_await history_.page(who->name, cursor, history_page_count);
   if (!page) {
-    co_return render_problem(request, http::bad_request("The cursor is none of ours."));
+    co_return render_problem(request,
+                             http::bad_request("The history cannot be continued from there.",
+                                               {{"cursor", "is none of ours"}}));
   }
   if (request.wants_html()) co_return greeted(history_page(page->orders, page->next), *who);
   json::array orders;
@@ -343,9 +394,8 @@ Task<http::Response> Api::history(Request& request) {
 }
 
 Task<http::Response> Api::index(Request& request) {
-  auto who = visitor(request);
-  // A page is for browsers: a stale cookie begins a new session instead of an error.
-  if (!who) co_return not_authorised();
+  const auto who = visitor(request);
+  if (!who) co_return not_authorised(request);
   const auto page = co_await history_.page(who->name, std::nullopt, newest_count);
   co_return greeted(index_page(parts_.loop.random().url_safe_id(16), page->orders), *who);
 }
@@ -373,7 +423,7 @@ Task<http::Response> Api::menu(Request&) {
 
 Task<http::Response> Api::cancel(Request& request) {
   const auto who = visitor(request);
-  if (!who) co_return not_authorised();
+  if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   const bool is_form = request.method == "POST";

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <set>
 #include <string>
 
 #include "capacity.hpp"
 #include "history.hpp"
+#include "kitchen.hpp"
 #include "order_id.hpp"
 #include "order_request.hpp"
 #include "page_notifier.hpp"
@@ -40,13 +42,14 @@ class Api {
     std::int64_t accept_limit = 100'000;         ///< orders in flight
     pronto::seconds projection_limit{5};         ///< how long a read waits for what was accepted
     pronto::seconds wait_max{60};                ///< of `Prefer: wait`
-    pronto::milliseconds refresh_interval{500};  ///< of the count of orders in flight
+    pronto::milliseconds refresh_interval{500};  ///< of what is known of the kitchen
+    std::array<StageCapacity, 3> stages = {};    ///< of one process that works in the kitchen
   };
 
   Api(ApiParts parts, Options options);
 
   void add_routes(pronto::http::Router& router);
-  /// Counts the orders in flight again and again, from queues and rows.
+  /// Looks at the kitchen again and again: counts the orders in flight, from queues and rows.
   pronto::Task<> refresh_for_ever();
   /// To be told of each status, for the measured rate.
   void on_status(const OrderStatus& event);
@@ -57,12 +60,14 @@ class Api {
   using Request = pronto::http::Request;
   using Response = pronto::http::Response;
 
-  /// Who asks; a new session when there is none.
+  /// Who asks; somebody new when the request does not say.
   struct Visitor {
     std::string name;
     bool is_new = false;
   };
+  /// Nothing when the request says who, but cannot prove it.
   std::optional<Visitor> visitor(const Request& request);
+  Response not_authorised(const Request& request) const;
   Response greeted(Response response, const Visitor& visitor) const;
 
   pronto::Task<Response> index(Request& request);
@@ -77,6 +82,11 @@ class Api {
   pronto::Task<Response> history(Request& request);
   pronto::Task<Response> cancel(Request& request);
 
+  pronto::Task<> refresh();
+  std::array<StageNow, 3> stages_now(const Kitchen::InWork& in_work,
+                                     const std::vector<pronto::Bus::QueueState>& queues);
+  Response overloaded(const Request& request) const;
+
   /// The order, once the history knows it: it was accepted, so it will.
   pronto::Task<std::optional<Order>> find(std::string id);
   /// The order once its sequence is above `seen`, or as it is when `limit` has passed.
@@ -89,9 +99,10 @@ class Api {
   ApiParts parts_;
   Options options_;
   History history_;
-  std::int64_t counted_ = 0;         // at the last refresh
-  std::int64_t accepted_since_ = 0;  // the refresh
-  std::set<std::string> open_;       // accepted here, end not heard of yet
+  std::int64_t counted_ = 0;        // at the last refresh
+  std::int64_t open_at_count_ = 0;  // of `open_` at that refresh
+  std::set<std::string> open_;      // accepted here, end not heard of yet
+  std::array<double, 3> workers_seen_{};
 };
 
 }  // namespace pizzeria

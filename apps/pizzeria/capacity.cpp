@@ -11,8 +11,10 @@ using pronto::SteadyTime;
 namespace {
 
 constexpr std::size_t ready_count_max = 512;
-constexpr std::size_t ready_count_min = 4;  // fewer say nothing about a rate
-constexpr double spread = 1.3;              // of the estimate: from the rate to this much slower
+constexpr std::size_t ready_count_min = 4;    // fewer say nothing about a rate
+constexpr std::size_t ready_count_sure = 16;  // from here on the rate is worth correcting by
+constexpr double slowness_min = 1.1;          // less is chance
+constexpr double spread = 1.3;                // of the estimate: from the rate to this much slower
 
 double to_seconds(SteadyTime::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -38,9 +40,16 @@ void Capacity::on_in_flight(std::int64_t count, SteadyTime now) {
 }
 
 void Capacity::on_ready(SteadyTime now) {
+  ++ready_since_seen_;
   if (!is_busy()) return;
   ready_.push_back(now);
   if (ready_.size() > ready_count_max) ready_.pop_front();
+}
+
+void Capacity::on_stages(std::array<StageNow, 3> stages, SteadyTime now) {
+  seen_ = std::move(stages);
+  seen_at_ = now;
+  ready_since_seen_ = 0;
 }
 
 double Capacity::planned_rate() const {
@@ -67,8 +76,35 @@ double Capacity::rate(SteadyTime now) const {
   return static_cast<double>(ready_.size() - 1) / std::max(span, 0.001);
 }
 
+/// How many times slower the kitchen has been than its stages take.
+double Capacity::slowness(const std::array<StageNow, 3>& stages, SteadyTime now) const {
+  if (ready_.size() < ready_count_sure) return 1;
+  double ideal_rate = 1e9;
+  for (const StageNow& stage : stages) {
+    const double duration = std::max(0.001, to_seconds(stage.duration));
+    const auto workers = static_cast<double>(std::max<std::int64_t>(1, stage.workers));
+    ideal_rate = std::min(ideal_rate, workers / duration);
+  }
+  const double slowness = ideal_rate / rate(now);
+  return slowness < slowness_min ? 1 : slowness;
+}
+
+/// The next `count` orders one by one, from what was in work when it was last looked at.
+milliseconds Capacity::scheduled(const std::array<StageNow, 3>& stages, std::int64_t count,
+                                 SteadyTime now) const {
+  const std::int64_t since_seen = std::min(count + ready_since_seen_, scheduled_count_max);
+  const milliseconds whole = time_until_left(stages, since_seen);
+  const milliseconds left = whole - std::chrono::duration_cast<milliseconds>(now - seen_at_);
+  return from_seconds(to_seconds(std::max(left, milliseconds{0})) * slowness(stages, now));
+}
+
 milliseconds Capacity::drain_time(std::int64_t count, SteadyTime now) const {
   if (count <= 0) return milliseconds{0};
+  if (seen_) {
+    const std::int64_t first = std::min(count, scheduled_count_max);
+    const milliseconds rest = from_seconds(static_cast<double>(count - first) / rate(now));
+    return scheduled(*seen_, first, now) + rest;
+  }
   const milliseconds by_rate = from_seconds(static_cast<double>(count) / rate(now));
   if (is_busy() && ready_.empty()) {
     // Nothing has come out yet: the first order is still on its way.

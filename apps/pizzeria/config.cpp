@@ -58,7 +58,6 @@ pronto::Bytes from_hex(const std::string& text) {
 Config::Config()
     : http{loopback(8080)},
       amqp{loopback(5672)},
-      management{loopback(15672)},
       callback_schedule{pronto::http::Callbacks::Options{}.schedule} {}
 
 pronto::Program program() {
@@ -81,8 +80,18 @@ void add_settings(pronto::Settings& settings, Config& config, const Roles& roles
   if (roles.api) settings.add_endpoint("http", config.http, "where pages and API are served");
   if (is_up) {
     settings.add_endpoint("amqp", config.amqp, "where the embedded broker listens for AMQP 0-9-1");
-    settings.add_endpoint("management", config.management,
+    config.management = loopback(15672);
+    settings.add_endpoint("management", *config.management,
                           "where the embedded broker's health, metrics and queues are served");
+  } else if (!roles.api) {
+    settings.add_parsed(
+        "management", "ADDRESS:PORT", "",
+        [&config](const std::string& text) {
+          const auto endpoint = pronto::Endpoint::parse(text);
+          if (!endpoint) throw std::invalid_argument{"expected ADDRESS:PORT, as 127.0.0.1:15673"};
+          config.management = *endpoint;
+        },
+        "where health and metrics of this process are served; without it nowhere");
   }
   add_identity_settings(settings, config);
   settings.add_text("ports-file", "FILE", config.ports_file,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace pizzeria {
 struct Config {
   pronto::Endpoint http;
   pronto::Endpoint amqp;
-  pronto::Endpoint management;
+  std::optional<pronto::Endpoint> management;  ///< nothing: nowhere
   std::string data = "data";
   std::string ports_file;
   std::string broker = "embedded";

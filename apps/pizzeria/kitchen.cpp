@@ -14,6 +14,8 @@ using pronto::WallTime;
 
 namespace {
 
+constexpr std::int64_t in_work_count_max = 512;
+
 /// An order's row. `ticketed` is the stage whose ticket was last sent out: a ticket of an earlier
 /// one is a copy.
 struct Entry {
@@ -123,7 +125,10 @@ std::vector<pronto::Migration> Kitchen::migrations() {
            "create table executor_orders (order_id text primary key, customer text not null,"
            " placed text, status text not null, sequence bigint not null, ticketed text not null,"
            " due_at bigint, journey text not null, is_open integer not null);"
-           "create index executor_orders_open on executor_orders (is_open) where is_open = 1;"}};
+           "create index executor_orders_open on executor_orders (is_open) where is_open = 1;"},
+          {2,
+           "create index executor_orders_due on executor_orders (due_at)"
+           " where due_at is not null;"}};
 }
 
 Task<Kitchen::Opened> Kitchen::open(Transaction& tx, OrderPlaced event, WallTime now) {
@@ -215,6 +220,25 @@ Task<Kitchen::Decided> Kitchen::cancel(Transaction& tx, CancelOrder request, Wal
   }
   decided.outcome = {entry->status == status_cancelled, entry->status};
   co_return decided;
+}
+
+Task<Kitchen::InWork> Kitchen::in_work(pronto::Database& database) {
+  const Rows rows = co_await database.query(
+      "select ticketed, due_at, journey from executor_orders where due_at is not null"
+      " order by due_at limit $1",
+      in_work_count_max);
+  InWork found;
+  for (const pronto::Row& row : rows) {
+    const auto index = stage_index(row.text(0));
+    if (!index) continue;
+    const WallTime due{pronto::milliseconds{row.integer(1)}};
+    found.due[*index].push_back(due);
+    if (found.duration[*index]) continue;
+    const auto journey = from_text<std::vector<Step>>(row.text(2));
+    const auto begun = journey.empty() ? std::nullopt : pronto::from_rfc3339(journey.back().at);
+    if (begun && *begun <= due) found.duration[*index] = due - *begun;
+  }
+  co_return found;
 }
 
 Task<std::int64_t> Kitchen::count_open(pronto::Database& database) {

@@ -54,6 +54,13 @@ class Kitchen {
   static pronto::Task<Decided> cancel(pronto::Transaction& tx, CancelOrder request,
                                       pronto::WallTime now);
 
+  /// The orders that workers have in hand.
+  struct InWork {
+    std::array<std::vector<pronto::WallTime>, 3> due;             ///< by stage
+    std::array<std::optional<pronto::milliseconds>, 3> duration;  ///< of a stage, where one is seen
+  };
+  static pronto::Task<InWork> in_work(pronto::Database& database);
+
   /// How many orders are open and neither ready, cancelled nor failed.
   static pronto::Task<std::int64_t> count_open(pronto::Database& database);
 };

@@ -23,9 +23,25 @@ constexpr const char* session_cookie = "pizzeria_operator";
 constexpr const char* csrf_cookie = "pizzeria_operator_csrf";
 constexpr pronto::seconds session_time{12 * 3600};
 constexpr std::size_t letters_max = 200;
+constexpr std::size_t callbacks_max = 200;  // of each state
+constexpr std::size_t destinations_max = 200;
 
 http::CookieOptions cookie_options(std::optional<pronto::seconds> max_age) {
   return {.path = "/operator", .max_age = max_age, .same_site = "Strict"};
+}
+
+std::string_view state_words(http::CallbackView::State state) {
+  switch (state) {
+    case http::CallbackView::State::dead:
+      return "given up";
+    case http::CallbackView::State::ended:
+      return "ended by the receiver";
+    case http::CallbackView::State::waiting:
+      return "waiting";
+    case http::CallbackView::State::delivered:
+      return "delivered";
+  }
+  return "";
 }
 
 std::string order_of(const pronto::DeadLetter& letter) {
@@ -38,9 +54,11 @@ std::string order_of(const pronto::DeadLetter& letter) {
 
 }  // namespace
 
-OperatorApi::OperatorApi(pronto::Loop& loop, pronto::Bus& bus, QueuesOf queues_of, Options options)
+OperatorApi::OperatorApi(pronto::Loop& loop, pronto::Bus& bus, http::Callbacks& callbacks,
+                         QueuesOf queues_of, Options options)
     : loop_{loop},
       bus_{bus},
+      callbacks_{callbacks},
       queues_of_{std::move(queues_of)},
       options_{std::move(options)},
       signer_{options_.key, "operator"} {}
@@ -60,6 +78,9 @@ void OperatorApi::add_routes(http::Router& router) {
   router.post("/operator/login", handler(&OperatorApi::login));
   router.post("/operator/logout", handler(&OperatorApi::logout));
   router.get("/operator/api/overview", handler(&OperatorApi::overview));
+  router.get("/operator/callbacks", handler(&OperatorApi::callbacks_page));
+  router.get("/operator/api/callbacks", handler(&OperatorApi::callbacks));
+  router.post("/operator/callbacks/{id}/resend", handler(&OperatorApi::resend));
   router.post("/operator/dead-letters/{id}/retry",
               [this](Request& request) { return decide(request, true); });
   router.post("/operator/dead-letters/{id}/discard",
@@ -226,6 +247,104 @@ Task<http::Response> OperatorApi::overview(Request& request) {
                                              {"dead_letters", std::move(dead)},
                                              {"dead_letters_total", all.size()}})
       .with("Cache-Control", "no-store");
+}
+
+// -- callbacks --------------------------------------------------------------
+
+Task<std::vector<http::CallbackView>> OperatorApi::open_callbacks() {
+  using State = http::CallbackView::State;
+  std::vector<http::CallbackView> all;
+  for (const State state : {State::dead, State::ended, State::waiting}) {
+    for (http::CallbackView& one : co_await callbacks_.list(state, callbacks_max)) {
+      all.push_back(std::move(one));
+    }
+  }
+  co_return all;
+}
+
+Task<http::Response> OperatorApi::callbacks_page(Request& request) {
+  if (!is_signed_in(request)) co_return Response::see_other("/operator/login");
+  const std::string csrf = csrf_of(request);
+  std::string destinations;
+  for (const http::DestinationView& one : co_await callbacks_.destinations(destinations_max)) {
+    destinations +=
+        fill("operator/_destination.html", {{"destination", one.destination},
+                                            {"waiting", std::to_string(one.waiting)},
+                                            {"delivered", std::to_string(one.delivered)},
+                                            {"dead", std::to_string(one.dead)},
+                                            {"state", one.is_circuit_open ? "paused" : ""}});
+  }
+  if (destinations.empty()) destinations = fill("operator/_destinations_empty.html", {});
+  const std::vector<http::CallbackView> all = co_await open_callbacks();
+  std::string shown;
+  for (const http::CallbackView& one : all) {
+    const bool is_waiting = one.state == http::CallbackView::State::waiting;
+    const std::string created = pronto::to_rfc3339(one.created_at);
+    shown += fill("operator/_callback.html",
+                  {{"csrf", csrf},
+                   {"id", one.id},
+                   {"event", one.event},
+                   {"destination", one.destination},
+                   {"state", state_words(one.state)},
+                   {"error", one.last_error},
+                   {"attempts", std::to_string(one.attempts)},
+                   {"created_at", created},
+                   {"created", short_time(created)},
+                   {"next", is_waiting ? short_time(pronto::to_rfc3339(one.next_try_at)) : "none"},
+                   {"order", one.subject},
+                   {"url", one.url}});
+  }
+  if (shown.empty()) shown = fill("operator/_callbacks_empty.html", {});
+  const std::string done = request.query.find("done").value_or("");
+  const bool is_known = done == "resent" || done == "delivered";
+  const std::string notice =
+      is_known ? fill("operator/_notice_" + done + ".html", {}) : std::string{};
+  const std::string now = pronto::to_rfc3339(loop_.wall_now());
+  co_return page_of(
+      200, fill("operator/callbacks.html", {{"csrf", csrf},
+                                            {"updated_at", now},
+                                            {"updated", now.substr(11, 8) + " UTC"},
+                                            {"notice", notice},
+                                            {"destinations", destinations},
+                                            {"callbacks", shown},
+                                            {"callback_count", std::to_string(all.size())}}));
+}
+
+Task<http::Response> OperatorApi::callbacks(Request& request) {
+  if (!is_signed_in(request)) co_return http::unauthorized("Sign in at /operator/login.");
+  json::array destinations;
+  for (const http::DestinationView& one : co_await callbacks_.destinations(destinations_max)) {
+    destinations.push_back(json::object{{"destination", one.destination},
+                                        {"waiting", one.waiting},
+                                        {"delivered", one.delivered},
+                                        {"dead", one.dead},
+                                        {"is_circuit_open", one.is_circuit_open}});
+  }
+  json::array shown;
+  for (const http::CallbackView& one : co_await open_callbacks()) {
+    shown.push_back(json::object{{"id", one.id},
+                                 {"order", one.subject},
+                                 {"event", one.event},
+                                 {"url", one.url},
+                                 {"destination", one.destination},
+                                 {"state", http::to_string(one.state)},
+                                 {"attempts", one.attempts},
+                                 {"created_at", pronto::to_rfc3339(one.created_at)},
+                                 {"next_try_at", pronto::to_rfc3339(one.next_try_at)},
+                                 {"last_status", one.last_status},
+                                 {"last_error", one.last_error}});
+  }
+  co_return Response::json(
+      200, json::object{{"destinations", std::move(destinations)}, {"callbacks", std::move(shown)}})
+      .with("Cache-Control", "no-store");
+}
+
+Task<http::Response> OperatorApi::resend(Request& request) {
+  if (!is_signed_in(request)) co_return Response::see_other("/operator/login");
+  if (!has_csrf(request)) co_return http::forbidden("The form was too old, or not from this page.");
+  const bool is_sent = co_await callbacks_.resend(request.parameter("id"));
+  co_return Response::see_other(is_sent ? "/operator/callbacks?done=resent"
+                                        : "/operator/callbacks?done=delivered");
 }
 
 Task<http::Response> OperatorApi::decide(Request& request, bool is_retry) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pronto/bus/bus.hpp"
+#include "pronto/http/callback.hpp"
 #include "pronto/http/identity.hpp"
 #include "pronto/http/router.hpp"
 
@@ -20,7 +21,8 @@ struct QueueRow {
   double deliver_rate = 0;
 };
 
-/// The plain operator page: queues, dead letters with retry and discard, behind a password.
+/// The plain operator pages: queues, dead letters with retry and discard, callbacks by destination
+/// and those that were given up, behind a password.
 /// Runs on: the loop's thread. Source: web/README.md, "Operator".
 class OperatorApi {
  public:
@@ -35,7 +37,8 @@ class OperatorApi {
     std::vector<std::string> queues;
   };
 
-  OperatorApi(pronto::Loop& loop, pronto::Bus& bus, QueuesOf queues_of, Options options);
+  OperatorApi(pronto::Loop& loop, pronto::Bus& bus, pronto::http::Callbacks& callbacks,
+              QueuesOf queues_of, Options options);
 
   void add_routes(pronto::http::Router& router);
 
@@ -56,6 +59,11 @@ class OperatorApi {
   pronto::Task<Response> login(Request& request);
   pronto::Task<Response> logout(Request& request);
   pronto::Task<Response> overview(Request& request);
+  pronto::Task<Response> callbacks_page(Request& request);
+  pronto::Task<Response> callbacks(Request& request);
+  pronto::Task<Response> resend(Request& request);
+  /// Those that somebody may want to send again, the given-up ones first.
+  pronto::Task<std::vector<pronto::http::CallbackView>> open_callbacks();
   pronto::Task<Response> decide(Request& request, bool is_retry);
   struct Letter {
     std::string id;  ///< queue and message id, URL-safe
@@ -65,6 +73,7 @@ class OperatorApi {
 
   pronto::Loop& loop_;
   pronto::Bus& bus_;
+  pronto::http::Callbacks& callbacks_;
   QueuesOf queues_of_;
   Options options_;
   pronto::http::TokenSigner signer_;

@@ -59,6 +59,8 @@ class System::Inside {
         capacity{config.stages} {}
 
   bool is_embedded() const { return config.broker == "embedded"; }
+  /// `pizzeria up` on a broker elsewhere leaves the management port to that one.
+  bool has_management() const { return config.management && (is_embedded() || name != "up"); }
 
   // -- starting --------------------------------------------------------------
 
@@ -70,6 +72,17 @@ class System::Inside {
     } catch (const pronto::DatabaseError& error) {
       throw StartError{fmt::format("the store {} cannot be opened: {}", url, error.what())};
     }
+  }
+
+  /// Before anything is opened, so that a port in use leaves nothing half-started.
+  void check_ports() {
+    const auto check = [this](const pronto::Endpoint& at, std::string_view setting) {
+      const auto acceptor = loop.network().listen(at);
+      if (!acceptor) throw StartError{pronto::listen_failure(at, setting, acceptor.error())};
+    };
+    if (roles.api) check(config.http, "http");
+    if (is_embedded()) check(config.amqp, "amqp");
+    if (has_management()) check(*config.management, "management");
   }
 
   void open_broker() {
@@ -113,6 +126,12 @@ class System::Inside {
     ports.insert_or_assign("amqp", listener->local());
   }
 
+  std::vector<pronto::client::Address> broker_addresses() const {
+    auto addresses = pronto::client::parse_addresses(config.broker);
+    if (!addresses) throw StartError{"--broker: " + addresses.error()};
+    return std::move(*addresses);
+  }
+
   void make_bus() {
     pronto::Bus::Options options;
     if (is_embedded()) {
@@ -120,9 +139,7 @@ class System::Inside {
         co_return host->connect();
       };
     } else {
-      auto addresses = pronto::client::parse_addresses(config.broker);
-      if (!addresses) throw StartError{"--broker: " + addresses.error()};
-      options.addresses = std::move(*addresses);
+      options.addresses = broker_addresses();
     }
     options.name = "pizzeria/" + name;
     options.instance = config.instance.empty() ? name : config.instance;
@@ -142,6 +159,7 @@ class System::Inside {
                                                          : std::string{secret}};
         },
         std::move(options));
+    if (!roles.notifier) return;  // only for operators to look at, and to send again
     notifier = std::make_unique<Notifier>(*callbacks, ids);
     observer.wake = [this] { callbacks->wake(); };
   }
@@ -178,11 +196,12 @@ class System::Inside {
     api = std::make_unique<Api>(
         ApiParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check, page_notifier,
                  capacity},
-        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit)});
+        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
+                     .stages = config.stages});
     page_notifier.on_status = [this](const OrderStatus& event) { api->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
-        loop, *bus, [this] { return queue_rows(); },
+        loop, *bus, *callbacks, [this] { return queue_rows(); },
         OperatorApi::Options{
             .password_mac = operator_mac,
             .key = key,
@@ -222,7 +241,7 @@ class System::Inside {
       MetricsText text;
       text.add(bus->metrics());
       if (server) text.add(server->counts());
-      if (callbacks) text.add(callbacks->counts());
+      if (notifier) text.add(callbacks->counts());
       if (api) text.gauge("pizzeria_orders_in_flight", static_cast<double>(api->in_flight()));
       if (host) text.add(host->overview());
       co_return http::Response::text(200, std::move(text).take())
@@ -301,16 +320,16 @@ class System::Inside {
 
   void listen_management() {
     add_health_routes(management_router);
-    add_broker_routes(management_router, [this] { return host->overview(); });
+    if (host) add_broker_routes(management_router, [this] { return host->overview(); });
     management = std::make_unique<http::Server>(
         loop, [this](http::Request& request) { return management_router.handle(request); },
         http::Server::Options{});
-    const auto local = management->listen(config.management);
+    const auto local = management->listen(*config.management);
     if (!local) {
-      throw StartError{pronto::listen_failure(config.management, "management", local.error())};
+      throw StartError{pronto::listen_failure(*config.management, "management", local.error())};
     }
     ports.insert_or_assign("management", *local);
-    host->set_management_address(local->to_string());
+    if (host) host->set_management_address(local->to_string());
   }
 
   struct Rates {
@@ -376,6 +395,9 @@ Task<> System::start() {
         "--broker is missing: a service alone needs the address of a broker, "
         "amqp://guest:guest@127.0.0.1:5672; `pizzeria up` brings its own"};
   }
+  if (!in.is_embedded())
+    (void)in.broker_addresses();  // wrong ones are told before anything is made
+  in.check_ports();
   if (in.is_embedded()) {
     in.open_broker();
     in.listen_amqp();
@@ -387,13 +409,13 @@ Task<> System::start() {
     throw StartError{std::string{"the store cannot be used: "} + error.what()};
   }
   in.make_bus();
-  if (in.roles.notifier) {
+  if (in.roles.notifier || in.roles.api) {
     in.make_callbacks();
     co_await in.callbacks->prepare();
   }
   if (in.roles.api) in.make_api();
   in.subscribe();
-  if (in.host && in.name == "up") in.listen_management();
+  if (in.has_management()) in.listen_management();
   if (in.server) {
     const auto local = in.server->listen(in.config.http);
     if (!local) throw StartError{pronto::listen_failure(in.config.http, "http", local.error())};
@@ -406,7 +428,7 @@ Task<> System::start() {
                                  in.is_embedded() ? "embedded" : "at --broker",
                                  started.error().text)};
   }
-  if (in.callbacks) in.callbacks->start();
+  if (in.notifier) in.callbacks->start();
   if (in.api) in.tasks.spawn(in.api->refresh_for_ever());
   if (in.host) in.tasks.spawn(in.measure_rates());
   in.is_started = true;

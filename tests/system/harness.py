@@ -152,7 +152,8 @@ class Setup:
 
     KINDS = ("embedded", "pronto", "rabbitmq")
 
-    def __init__(self, kind, stage_seconds="0.05", workers=2, options=()):
+    def __init__(self, kind, stage_seconds="0.05", workers=2, options=(), allowed=("127.0.0.0/8",),
+                 callback_schedule="0,0.2,0.5,1,2,5,10"):
         self.kind = kind
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pizzeria-"))
         self.data = self.folder / "data"
@@ -163,9 +164,10 @@ class Setup:
             f"prep={stage_seconds},bake={stage_seconds},oven={stage_seconds}"
         hands = workers if "=" in str(workers) else f"prep={workers},bake={workers},oven={workers}"
         common = ["--data", self.data, "--stage-seconds", seconds, "--workers", hands]
-        accepting = ["--allow-callbacks-to", "127.0.0.0/8", *options]
-        calling = ["--allow-callbacks-to", "127.0.0.0/8",
-                   "--callback-schedule", "0,0.2,0.5,1,2,5,10"]
+        allowing = [word for one in allowed for word in ("--allow-callbacks-to", one)]
+        scheduling = ["--callback-schedule", callback_schedule]
+        accepting = [*allowing, *options]
+        calling = [*allowing, *scheduling]
         http_at = ["--http", f"127.0.0.1:{self.http_port}"]
         pizzeria = BIN / "pizzeria"
         self.broker = None
@@ -173,7 +175,7 @@ class Setup:
         if kind == "embedded":
             self.services["up"] = Process(
                 "up", [pizzeria, "up", *http_at, "--amqp", f"127.0.0.1:{self.amqp_port}",
-                       "--management", "127.0.0.1:0", *common, *accepting, *calling[2:]],
+                       "--management", "127.0.0.1:0", *common, *accepting, *scheduling],
                 self.folder, ready=self.is_serving)
             return
         if kind == "pronto":

@@ -54,5 +54,40 @@ TEST(Capacity, BeforeTheFirstIsReadyTheWayThroughTheStagesCounts) {
   EXPECT_EQ(capacity.drain_time(1, start + 5s), 15s);
 }
 
+TEST(Capacity, WhatIsInWorkTellsWhenTheNextOrderLeaves) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(3, start);
+  std::array<StageNow, 3> stages{{{2, 6000ms, {}, 0}, {2, 8000ms, {}, 0}, {2, 6000ms, {}, 0}}};
+  EXPECT_EQ(capacity.drain_time(1, start), 4s) << "from what it was set up for";
+  stages[0].left = {5000ms};
+  capacity.on_stages(stages, start);
+  EXPECT_EQ(capacity.drain_time(1, start + 1s), 4s + 8s + 6s);
+  EXPECT_EQ(capacity.drain_time(scheduled_count_max + 100, start) -
+                capacity.drain_time(scheduled_count_max, start),
+            400s);
+}
+
+TEST(Capacity, AnOrderThatHasLeftSinceIsNotTheNextToLeave) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(6, start);
+  std::array<StageNow, 3> stages{{{1, 1000ms, {}, 3}, {1, 2500ms, {}, 0}, {1, 1500ms, {}, 0}}};
+  stages[2].left = {100ms};
+  stages[1].left = {1200ms};
+  capacity.on_stages(stages, start);
+  EXPECT_EQ(capacity.drain_time(1, start), 100ms);
+  capacity.on_ready(start + 110ms);
+  EXPECT_EQ(capacity.drain_time(1, start + 200ms), 1200ms + 1500ms - 200ms);
+}
+
+TEST(Capacity, AKitchenThatIsSlowerThanItsStagesIsBelieved) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(1000, start);
+  for (int i = 0; i <= 40; ++i) capacity.on_ready(start + i * 8s);  // half of what two ovens can do
+  std::array<StageNow, 3> stages{{{2, 6000ms, {}, 500}, {2, 8000ms, {}, 500}, {2, 6000ms, {}, 0}}};
+  stages[1].left = {4000ms, 8000ms};
+  capacity.on_stages(stages, start + 320s);
+  EXPECT_NEAR(static_cast<double>(capacity.drain_time(100, start + 320s).count()), 800'000, 50'000);
+}
+
 }  // namespace
 }  // namespace pizzeria

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t read_bytes = 16 * 1024;
 constexpr std::size_t write_piece_bytes = 64 * 1024;
-constexpr std::size_t linger_bytes_max = 16 * 1024 * 1024;
+constexpr std::size_t linger_bytes_max = 8 * 1024 * 1024;
 constexpr seconds linger_time_max{2};
 constexpr seconds unavailable_retry_after{5};
 

@@ -81,6 +81,10 @@ std::optional<Caller> Sessions::find(const Request& request) const {
   return Caller{std::move(*name), Caller::By::cookie};
 }
 
+bool Sessions::has_credentials(const Request& request) const {
+  return request.headers.find("authorization") || request.cookie(options_.cookie_name);
+}
+
 void Sessions::start(Response& response, std::string_view name, WallTime now) const {
   CookieOptions cookie = options_.cookie;
   cookie.max_age = options_.session_time_max;

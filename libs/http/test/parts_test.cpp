@@ -232,6 +232,9 @@ TEST_F(IdentityTest, FindsTheCallerByBearerTokenOrCookie) {
   request.headers.set("Authorization", "Bearer forged");
   EXPECT_FALSE(sessions.find(request)) << "a wrong token is not made up for by a cookie";
   EXPECT_FALSE(sessions.find(with("Cookie", "pronto_session=x.1.y")));
+  EXPECT_TRUE(sessions.has_credentials(with("Cookie", "pronto_session=x.1.y")));
+  EXPECT_TRUE(sessions.has_credentials(with("Authorization", "Basic x")));
+  EXPECT_FALSE(sessions.has_credentials(with("Cookie", "other=x")));
 }
 
 TEST(Page, EscapesValuesAndLeavesRawOnesAsTheyAre) {

@@ -63,6 +63,8 @@ class Sessions {
   /// Returns: the caller; nothing when there is no valid token. A bearer token that is wrong is
   /// not made up for by a cookie.
   std::optional<Caller> find(const Request& request) const;
+  /// Whether `request` names a caller at all, rightly or not: a token or a session cookie is there.
+  bool has_credentials(const Request& request) const;
   /// Gives `response` the cookie of a session for `name`.
   void start(Response& response, std::string_view name, WallTime now) const;
   void end(Response& response) const;
