@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
 #include "inside.hpp"
-#include "pronto/base/text.hpp"
 #include "pronto/wire/properties.hpp"
 
 namespace pronto::broker {
@@ -15,12 +15,38 @@ using wire::ReplyCode;
 namespace {
 
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
-constexpr std::uint64_t expiration_max = 4'294'967'295;
+constexpr std::int64_t expiration_max = 315'360'000'000;  // ten years, as RabbitMQ has it
 
 wire::PropertiesView properties_of(const Content& content) {
   auto view = wire::peek_properties(content.properties);
   PRONTO_ASSERT(view.has_value());  // the session has checked them
   return *view;
+}
+
+/// A message's own time to live in milliseconds: an integer with nothing around it.
+Result<std::int64_t, Fault> parse_expiration(std::string_view text) {
+  const auto refused = [text](const std::string& reason) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid expiration '{}': {}", text, reason)};
+  };
+  const char* first = text.data();
+  const char* last = first + text.size();
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') ++first;
+  std::int64_t number = 0;
+  const auto parsed = std::from_chars(first, last, number);
+  if (parsed.ec == std::errc::invalid_argument) return refused("no_integer");
+  if (parsed.ptr != last) {
+    return refused(fmt::format("{{leftover_string,\"{}\"}}", std::string_view{parsed.ptr, last}));
+  }
+  const std::string_view digits{first, last};
+  const bool is_huge = parsed.ec == std::errc::result_out_of_range;
+  if (digits.starts_with('-') && (is_huge || number != 0)) {
+    return refused(fmt::format("{{value_negative,{}}}", digits));
+  }
+  if (is_huge || number > expiration_max) {
+    return refused(fmt::format("{{value_too_large,{}}}", digits));
+  }
+  return number;
 }
 
 /// The keys of a CC or BCC header.
@@ -67,15 +93,8 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                              *properties.user_id, channel.connection->user)};
   }
   if (properties.expiration) {
-    const auto number = parse_unsigned(*properties.expiration);
-    if (!number) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{}': no_integer", *properties.expiration)};
-    }
-    if (*number > expiration_max) {
-      return Fault{ReplyCode::precondition_failed,
-                   fmt::format("invalid expiration '{0}': {{value_too_big,{0}}}", *number)};
-    }
+    const auto milliseconds = parse_expiration(*properties.expiration);
+    if (!milliseconds) return milliseconds.error();
   }
   if (properties.reply_to && *properties.reply_to == reply_queue) {
     if (channel.reply_name.empty()) {
@@ -183,7 +202,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     entry.priority = std::min(properties.priority.value_or(0), queue->arguments.priority_max);
     std::optional<std::int64_t> ttl = queue->arguments.message_ttl_ms;
     if (properties.expiration) {
-      const auto own = static_cast<std::int64_t>(*parse_unsigned(*properties.expiration));
+      const std::int64_t own = *parse_expiration(*properties.expiration);
       ttl = ttl ? std::min(*ttl, own) : own;
     }
     if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;

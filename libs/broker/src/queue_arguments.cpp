@@ -13,7 +13,7 @@ using wire::ReplyCode;
 
 namespace {
 
-constexpr std::int64_t milliseconds_max = 4'294'967'295;  // RabbitMQ's erlang timer limit
+constexpr std::int64_t milliseconds_max = 315'360'000'000;  // ten years, as RabbitMQ has it
 
 Fault invalid(std::string_view argument, const std::string& subject, const std::string& reason) {
   return Fault{ReplyCode::precondition_failed,
@@ -41,8 +41,8 @@ Result<std::optional<std::int64_t>, Fault> read_number(const wire::Table& table,
   if (*number > rule.max) {
     return invalid(
         name, subject,
-        fmt::format("{{{},{}}}", name == "x-max-priority" ? "max_value_exceeded" : "value_too_big",
-                    *number));
+        fmt::format("{{{},{}}}",
+                    name == "x-max-priority" ? "max_value_exceeded" : "value_too_large", *number));
   }
   return std::optional{*number};
 }
@@ -63,6 +63,12 @@ Result<std::optional<std::string>, Fault> read_text(const wire::Table& table, st
 Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
                                                     const std::string& subject) {
   QueueArguments arguments;
+  if (const wire::Value* value = table.find("x-dead-letter-exchange");
+      value && !value->get_if<wire::LongString>()) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid type '{}' for arg 'x-dead-letter-exchange' in {}",
+                             value->type_name(), subject)};
+  }
   const auto number = [&](std::string_view name, NumberRule rule,
                           auto& into) -> Result<void, Fault> {
     auto read = read_number(table, name, rule, subject);
@@ -133,20 +139,18 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
                                "x-single-active-consumer",
                                "x-queue-type",
                                "x-delivery-limit"};
-  const auto shown = [](const wire::Value* value) -> std::string {
-    if (!value) return "none";
-    if (const auto number = value->integer()) {
-      return fmt::format("the value '{}' of type '{}'", *number, value->type_name());
-    }
-    if (const auto* text = value->get_if<wire::LongString>()) {
-      return fmt::format("the value '{}' of type '{}'", *text, value->type_name());
-    }
-    if (const auto* flag = value->get_if<bool>()) {
-      return fmt::format("the value '{}' of type '{}'", *flag, value->type_name());
-    }
-    return fmt::format("a value of type '{}'", value->type_name());
+  const auto content = [](const wire::Value& value) -> std::string {
+    if (const auto number = value.integer()) return fmt::to_string(*number);
+    if (const auto* text = value.get_if<wire::LongString>()) return *text;
+    if (const auto* flag = value.get_if<bool>()) return *flag ? "true" : "false";
+    return std::string{value.type_name()};
   };
-  std::string text;
+  // The type is told where the two sides cannot be compared by their contents alone.
+  const auto shown = [&](const wire::Value* value, const wire::Value* other) -> std::string {
+    if (!value) return "none";
+    if (other) return fmt::format("'{}'", content(*value));
+    return fmt::format("the value '{}' of type '{}'", content(*value), value->type_name());
+  };
   for (const char* name : checked) {
     const wire::Value* left = received.find(name);
     const wire::Value* right = current.find(name);
@@ -155,11 +159,10 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
         (left && right &&
          (*left == *right || (left->integer() && left->integer() == right->integer())));
     if (is_same) continue;
-    if (!text.empty()) text += "; ";
-    text += fmt::format("inequivalent arg '{}' for {}: received {} but current is {}", name,
-                        subject, shown(left), shown(right));
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("inequivalent arg '{}' for {}: received {} but current is {}", name,
+                             subject, shown(left, right), shown(right, left))};
   }
-  if (!text.empty()) return Fault{ReplyCode::precondition_failed, text};
   return {};
 }
 
