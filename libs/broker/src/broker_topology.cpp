@@ -62,11 +62,23 @@ Result<Exchange*, Fault> Broker::Inside::need_exchange(Channel& channel, std::st
   return found->second.get();
 }
 
-Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_view name) {
+/// The queue that `given` names: where it names none, the one declared last on the channel.
+Result<std::string_view, Fault> Broker::Inside::queue_name(const Channel& channel,
+                                                           std::string_view given) const {
+  if (!given.empty()) return given;
+  if (channel.last_queue.empty()) {
+    return Fault{ReplyCode::not_found, "no previously declared queue"};
+  }
+  return std::string_view{channel.last_queue};
+}
+
+Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_view given) {
+  const auto name = queue_name(channel, given);
+  if (!name) return name.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
-  const auto found = host.queues.find(name);
+  const auto found = host.queues.find(*name);
   if (found == host.queues.end()) {
-    return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
+    return Fault{ReplyCode::not_found, "no " + queue_subject(*name, host.name)};
   }
   return found->second.get();
 }
@@ -129,6 +141,12 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
     return ok();
   }
   if (name.starts_with("amq.")) return reserved_prefix("exchange", name);
+  if (const wire::Value* value = method.arguments.find("alternate-exchange");
+      value && !value->get_if<wire::LongString>()) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid type '{}' for arg 'alternate-exchange' in {}",
+                             value->type_name(), exchange_subject(name, host.name))};
+  }
   if (host.exchanges.size() >= limits.exchanges_max) {
     return Fault{ReplyCode::precondition_failed,
                  fmt::format("cannot declare exchange '{}': limit of {} exchanges in vhost '{}' is "
@@ -275,6 +293,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   std::string name = method.queue.text();
   const auto ok = [&](std::size_t messages, std::size_t consumers) -> Outcome {
+    channel.last_queue = name;
     if (!method.no_wait) {
       send(channel, wire::QueueDeclareOk{name, static_cast<std::uint32_t>(messages),
                                          static_cast<std::uint32_t>(consumers)});
@@ -289,6 +308,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     return ok(0, 1);
   }
   if (method.passive) {
+    if (name.empty()) return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
     const auto known = need_queue(channel, name);
     if (!known) return known.error();
     const Outcome allowed = check_exclusive(channel, **known);
@@ -300,6 +320,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     do {
       name = "amq.gen-" + random.url_safe_id(16);
     } while (host.queues.contains(name));
+  } else if (name.starts_with("amq.")) {
+    return reserved_prefix("queue", name);
   }
   const std::string subject = queue_subject(name, host.name);
   const auto found = host.queues.find(name);
@@ -326,7 +348,6 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     known.unused_since = to_milliseconds(now);
     return ok(known.ready_count(), known.consumers.size());
   }
-  if (method.queue.view().starts_with("amq.")) return reserved_prefix("queue", name);
   auto arguments = parse_queue_arguments(method.arguments, subject);
   if (!arguments) return arguments.error();
   if (arguments->is_quorum) {
@@ -373,8 +394,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
   if (host.binding_count >= limits.bindings_max) {
     return Fault{ReplyCode::precondition_failed, "limit of bindings is reached"};
   }
+  // Without a queue's name and a key, the last queue is bound by its own name.
+  const bool is_by_name = method.queue.empty() && method.routing_key.empty();
   Binding binding{{*queue, nullptr},
-                  method.routing_key.text(),
+                  is_by_name ? (*queue)->name : method.routing_key.text(),
                   method.arguments,
                   (*queue)->is_durable && !(*queue)->owner && (*exchange)->is_durable};
   const bool is_durable = binding.is_durable;
@@ -393,17 +416,21 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUn
   if (method.exchange.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto exchange = host.exchanges.find(method.exchange.view());
-  const auto queue = host.queues.find(method.queue.view());
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
+  const auto queue = host.queues.find(*name);
   if (exchange != host.exchanges.end() && queue != host.queues.end()) {
     const Outcome allowed = check_exclusive(channel, *queue->second);
     if (!allowed) return allowed.error();
     const Destination to{queue->second.get(), nullptr};
-    const auto gone = exchange->second->unbind(to, method.routing_key.view(), method.arguments);
+    const bool is_by_name = method.queue.empty() && method.routing_key.empty();
+    const std::string key = is_by_name ? to.queue->name : method.routing_key.text();
+    const auto gone = exchange->second->unbind(to, key, method.arguments);
     if (gone.was_there) {
       --host.binding_count;
       if (gone.was_durable) {
-        record(UnboundRecord{{host.name, exchange->second->name, to.queue->name, true,
-                              method.routing_key.text(), method.arguments}});
+        record(UnboundRecord{
+            {host.name, exchange->second->name, to.queue->name, true, key, method.arguments}});
       }
       delete_if_unused(*exchange->second, host);
     }
@@ -430,22 +457,28 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDelete& method,
                                            WallTime now) {
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
-  const auto found = host.queues.find(method.queue.view());
-  std::size_t count = 0;
-  if (found != host.queues.end()) {
-    Queue& queue = *found->second;
-    const Outcome allowed = check_exclusive(channel, queue);
-    if (!allowed) return allowed.error();
-    if (method.if_unused && !queue.consumers.empty()) {
-      return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
-    }
-    if (method.if_empty && queue.ready_count() > 0) {
-      return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
-    }
-    count = queue.ready_count();
-    delete_queue(queue, now);
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
+  // Before the cancels of its own consumers: whoever deletes awaits this.
+  const auto ok = [&](std::size_t count) {
+    if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
+  };
+  const auto found = host.queues.find(*name);
+  if (found == host.queues.end()) {
+    ok(0);
+    return {};
   }
-  if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
+  Queue& queue = *found->second;
+  const Outcome allowed = check_exclusive(channel, queue);
+  if (!allowed) return allowed.error();
+  if (method.if_unused && !queue.consumers.empty()) {
+    return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
+  }
+  if (method.if_empty && queue.ready_count() > 0) {
+    return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
+  }
+  ok(queue.ready_count());
+  delete_queue(queue, now);
   return {};
 }
 

@@ -76,6 +76,7 @@ struct Channel {
   std::vector<HeldPublish> held_publishes;
   std::vector<HeldAnswer> held_answers;
 
+  std::string last_queue;          ///< declared last: what an empty queue name means
   std::string reply_consumer_tag;  ///< of direct reply-to; empty: none
   std::string reply_name;          ///< what reply_to becomes
 };
@@ -136,6 +137,8 @@ class Broker::Inside {
   void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
   Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
   Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
+  Result<std::string_view, wire::Fault> queue_name(const Channel& channel,
+                                                   std::string_view given) const;
   Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
 
   // broker_consume.cpp
