@@ -182,8 +182,9 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   auto last = channel.unacked.end();
   if (multiple) {
     if (tag != 0) {
-      last = std::ranges::upper_bound(channel.unacked, tag, {}, &Unacked::tag);
-      if (last == first) return unknown();
+      last = std::ranges::lower_bound(channel.unacked, tag, {}, &Unacked::tag);
+      if (last == channel.unacked.end() || last->tag != tag) return unknown();
+      ++last;
     }
   } else {
     first = std::ranges::lower_bound(channel.unacked, tag, {}, &Unacked::tag);
@@ -208,9 +209,9 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
 void Broker::Inside::settle(Unacked unacked, bool is_ack, bool requeue, WallTime now) {
   if (unacked.consumer) {
     --unacked.consumer->unacked_count;
-    --unacked.consumer->channel->consumer_unacked_count;
     touch(*unacked.consumer->queue);
   }
+  if (unacked.limited_by) --unacked.limited_by->consumer_unacked_count;
   if (!unacked.queue) return;
   Queue& queue = *unacked.queue;
   --queue.unacked_count;
@@ -327,7 +328,7 @@ void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   ++queue.unacked_count;
   ++consumer.unacked_count;
   ++channel.consumer_unacked_count;
-  channel.unacked.push_back({tag, &queue, &consumer, entry});
+  channel.unacked.push_back({tag, &queue, &consumer, entry, &channel});
 }
 
 }  // namespace pronto::broker

@@ -37,6 +37,7 @@ struct Unacked {
   Queue* queue = nullptr;        ///< null once the queue was deleted
   Consumer* consumer = nullptr;  ///< null for basic.get, or once it was cancelled
   Entry entry;
+  Channel* limited_by = nullptr;  ///< whose prefetch it fills; stays when the consumer has gone
 };
 
 /// A publish held back until tx.commit.
