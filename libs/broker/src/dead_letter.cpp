@@ -116,17 +116,31 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
     std::optional<std::string> expiration;
     if (properties->expiration) expiration = properties->expiration->text();
     add_death(headers, queue, job.reason, *content, expiration, now);
+    // A key of the queue's own replaces all keys of the message.
+    std::vector<std::string> keys{content->routing_key};
+    if (queue.arguments.dead_letter_routing_key) {
+      keys = {*queue.arguments.dead_letter_routing_key};
+      headers.erase("CC");
+    } else if (const wire::Array* copies = headers.find_array("CC")) {
+      for (const Value& copy : *copies) {
+        if (const auto* key = copy.get_if<wire::LongString>()) keys.push_back(*key);
+      }
+    }
     properties->headers = headers;
     properties->expiration.reset();
 
     auto letter = std::make_shared<Content>();
     letter->exchange = *queue.arguments.dead_letter_exchange;
-    letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content->routing_key);
+    letter->routing_key = keys.front();
     letter->properties = wire::encode_properties(*properties);
     letter->body = content->body;
     VirtualHost& host = inside.virtual_host(queue.virtual_host);
-    std::vector<Queue*> queues =
-        inside.route(host, letter->exchange, letter->routing_key, &headers);
+    std::vector<Queue*> queues;
+    for (const std::string& key : keys) {
+      for (Queue* target : inside.route(host, letter->exchange, key, &headers)) {
+        if (std::ranges::find(queues, target) == queues.end()) queues.push_back(target);
+      }
+    }
     std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
     if (!queues.empty()) inside.store(queues, letter, now);
   }
