@@ -166,7 +166,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
   if (queues.empty()) {
     if (method.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
-                             published);
+                             content);
     }
     return true;
   }
