@@ -37,6 +37,14 @@ Fault inequivalent(std::string_view argument, const std::string& subject, std::s
                            argument, subject, received, current)};
 }
 
+Fault locked(const Queue& queue) {
+  return Fault{ReplyCode::resource_locked,
+               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
+                           "declared on another connection or the exclusive property value does "
+                           "not match that of the original declaration.",
+                           queue.subject())};
+}
+
 std::string_view text_of(bool flag) {
   return flag ? "true" : "false";
 }
@@ -86,11 +94,7 @@ Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_v
 Broker::Inside::Outcome Broker::Inside::check_exclusive(const Channel& channel,
                                                         const Queue& queue) const {
   if (!queue.owner || *queue.owner == channel.connection->id) return {};
-  return Fault{ReplyCode::resource_locked,
-               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
-                           "declared on another connection or the exclusive property value does "
-                           "not match that of the original declaration.",
-                           queue.subject())};
+  return locked(queue);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDeclare& method,
@@ -241,10 +245,10 @@ Result<void, Fault> check_headers_arguments(const Exchange& exchange, const wire
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeBind& method,
                                            WallTime) {
   if (method.source.empty() || method.destination.empty()) return on_default_exchange();
-  const auto destination = need_exchange(channel, method.destination.view());
-  if (!destination) return destination.error();
   const auto source = need_exchange(channel, method.source.view());
   if (!source) return source.error();
+  const auto destination = need_exchange(channel, method.destination.view());
+  if (!destination) return destination.error();
   const auto checked = check_headers_arguments(**source, method.arguments);
   if (!checked) return checked.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
@@ -268,6 +272,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeUnbind& method,
                                            WallTime) {
+  if (method.source.empty() || method.destination.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto source = host.exchanges.find(method.source.view());
   const auto destination = host.exchanges.find(method.destination.view());
@@ -329,19 +334,13 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     Queue& known = *found->second;
     const Outcome allowed = check_exclusive(channel, known);
     if (!allowed) return allowed.error();
+    if (known.owner.has_value() != method.exclusive) return locked(known);
     if (known.is_durable != method.durable) {
       return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
     }
     if (known.is_auto_delete != method.auto_delete) {
       return inequivalent("auto_delete", subject, text_of(method.auto_delete),
                           text_of(known.is_auto_delete));
-    }
-    if (known.owner.has_value() != method.exclusive) {
-      return Fault{ReplyCode::resource_locked,
-                   fmt::format("cannot obtain exclusive access to locked {}. It could be "
-                               "originally declared on another connection or the exclusive "
-                               "property value does not match that of the original declaration.",
-                               subject)};
     }
     const auto same = check_equivalent(method.arguments, known.table, subject);
     if (!same) return same.error();
@@ -381,13 +380,15 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBind& method,
                                            WallTime now) {
-  const auto queue = need_queue(channel, method.queue.view());
-  if (!queue) return queue.error();
-  const Outcome allowed = check_exclusive(channel, **queue);
-  if (!allowed) return allowed.error();
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
   if (method.exchange.empty()) return on_default_exchange();
   const auto exchange = need_exchange(channel, method.exchange.view());
   if (!exchange) return exchange.error();
+  const auto queue = need_queue(channel, *name);
+  if (!queue) return queue.error();
+  const Outcome allowed = check_exclusive(channel, **queue);
+  if (!allowed) return allowed.error();
   const auto checked = check_headers_arguments(**exchange, method.arguments);
   if (!checked) return checked.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
@@ -413,11 +414,11 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUnbind& method,
                                            WallTime) {
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
   if (method.exchange.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto exchange = host.exchanges.find(method.exchange.view());
-  const auto name = queue_name(channel, method.queue.view());
-  if (!name) return name.error();
   const auto queue = host.queues.find(*name);
   if (exchange != host.exchanges.end() && queue != host.queues.end()) {
     const Outcome allowed = check_exclusive(channel, *queue->second);
