@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
 #include "inside.hpp"
-#include "pronto/base/text.hpp"
 #include "pronto/wire/properties.hpp"
 
 namespace pronto::broker {
@@ -15,7 +15,7 @@ using wire::ReplyCode;
 namespace {
 
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
-constexpr std::uint64_t expiration_max = 4'294'967'295;
+constexpr std::int64_t expiration_max = 315'360'000'000;  // ten years, as RabbitMQ has it
 
 wire::PropertiesView properties_of(const Content& content) {
   auto view = wire::peek_properties(content.properties);
@@ -23,21 +23,30 @@ wire::PropertiesView properties_of(const Content& content) {
   return *view;
 }
 
-/// Milliseconds, or why the property says none. Source: RabbitMQ, rabbit_basic:parse_expiration.
-Result<std::int64_t, std::string> parse_expiration(std::string_view text) {
-  const bool has_sign = !text.empty() && (text.front() == '-' || text.front() == '+');
-  const std::string_view unsigned_text = text.substr(has_sign ? 1 : 0);
-  const std::size_t digit_count =
-      std::min(unsigned_text.find_first_not_of("0123456789"), unsigned_text.size());
-  const std::string_view digits = unsigned_text.substr(0, digit_count);
-  if (digits.empty()) return std::string{"no_integer"};
-  if (digit_count < unsigned_text.size()) {
-    return fmt::format("{{leftover_string,\"{}\"}}", unsigned_text.substr(digit_count));
+/// A message's own time to live in milliseconds: an integer with nothing around it.
+Result<std::int64_t, Fault> parse_expiration(std::string_view text) {
+  const auto refused = [text](const std::string& reason) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid expiration '{}': {}", text, reason)};
+  };
+  const char* first = text.data();
+  const char* last = first + text.size();
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') ++first;
+  std::int64_t number = 0;
+  const auto parsed = std::from_chars(first, last, number);
+  if (parsed.ec == std::errc::invalid_argument) return refused("no_integer");
+  if (parsed.ptr != last) {
+    return refused(fmt::format("{{leftover_string,\"{}\"}}", std::string_view{parsed.ptr, last}));
   }
-  const auto number = parse_unsigned(digits);
-  if (text.front() == '-' && number != 0U) return fmt::format("{{value_negative,{}}}", text);
-  if (!number || *number > expiration_max) return fmt::format("{{value_too_big,{}}}", digits);
-  return static_cast<std::int64_t>(*number);
+  const std::string_view digits{first, last};
+  const bool is_huge = parsed.ec == std::errc::result_out_of_range;
+  if (digits.starts_with('-') && (is_huge || number != 0)) {
+    return refused(fmt::format("{{value_negative,{}}}", digits));
+  }
+  if (is_huge || number > expiration_max) {
+    return refused(fmt::format("{{value_too_large,{}}}", digits));
+  }
+  return number;
 }
 
 /// The keys of a CC or BCC header.
@@ -95,12 +104,8 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                              *properties.user_id, channel.connection->user)};
   }
   if (properties.expiration) {
-    const auto number = parse_expiration(*properties.expiration);
-    if (!number) {
-      return Fault{
-          ReplyCode::precondition_failed,
-          fmt::format("invalid expiration '{}': {}", *properties.expiration, number.error())};
-    }
+    const auto milliseconds = parse_expiration(*properties.expiration);
+    if (!milliseconds) return milliseconds.error();
   }
   if (properties.reply_to && *properties.reply_to == reply_queue) {
     if (channel.reply_name.empty()) {
@@ -164,7 +169,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
   if (queues.empty()) {
     if (method.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
-                             published);
+                             content);
     }
     return true;
   }

@@ -153,6 +153,12 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
     return ok();
   }
   if (name.starts_with("amq.")) return reserved_prefix("exchange", name);
+  if (const wire::Value* value = method.arguments.find("alternate-exchange");
+      value && !value->get_if<wire::LongString>()) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid type '{}' for arg 'alternate-exchange' in {}",
+                             value->type_name(), exchange_subject(name, host.name))};
+  }
   if (host.exchanges.size() >= limits.exchanges_max) {
     return Fault{ReplyCode::precondition_failed,
                  fmt::format("cannot declare exchange '{}': limit of {} exchanges in vhost '{}' is "
@@ -249,10 +255,10 @@ Result<void, Fault> check_headers_arguments(const Exchange& exchange, const wire
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeBind& method,
                                            WallTime) {
   if (method.source.empty() || method.destination.empty()) return on_default_exchange();
-  const auto destination = need_exchange(channel, method.destination.view());
-  if (!destination) return destination.error();
   const auto source = need_exchange(channel, method.source.view());
   if (!source) return source.error();
+  const auto destination = need_exchange(channel, method.destination.view());
+  if (!destination) return destination.error();
   const auto checked = check_headers_arguments(**source, method.arguments);
   if (!checked) return checked.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
@@ -276,6 +282,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeUnbind& method,
                                            WallTime) {
+  if (method.source.empty() || method.destination.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto source = host.exchanges.find(method.source.view());
   const auto destination = host.exchanges.find(method.destination.view());
@@ -316,6 +323,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     return ok(0, 1);
   }
   if (method.passive) {
+    if (name.empty()) return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
     const auto known = need_queue(channel, name);
     if (!known) return known.error();
     const Outcome allowed = check_exclusive(channel, **known);
@@ -328,6 +336,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     do {
       name = "amq.gen-" + random.url_safe_id(16);
     } while (host.queues.contains(name));
+  } else if (name.starts_with("amq.")) {
+    return reserved_prefix("queue", name);
   }
   const std::string subject = queue_subject(name, host.name);
   const auto found = host.queues.find(name);
@@ -348,7 +358,6 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     known.unused_since = to_milliseconds(now);
     return ok(known.ready_count(), known.consumers.size());
   }
-  if (method.queue.view().starts_with("amq.")) return reserved_prefix("queue", name);
   auto arguments = parse_queue_arguments(method.arguments, subject);
   if (!arguments) return arguments.error();
   if (arguments->is_quorum) {
@@ -382,13 +391,15 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBind& method,
                                            WallTime now) {
-  const auto queue = need_queue(channel, method.queue.view());
-  if (!queue) return queue.error();
-  const Outcome allowed = check_exclusive(channel, **queue);
-  if (!allowed) return allowed.error();
+  const auto name = queue_name(channel, method.queue.view());
+  if (!name) return name.error();
   if (method.exchange.empty()) return on_default_exchange();
   const auto exchange = need_exchange(channel, method.exchange.view());
   if (!exchange) return exchange.error();
+  const auto queue = need_queue(channel, *name);
+  if (!queue) return queue.error();
+  const Outcome allowed = check_exclusive(channel, **queue);
+  if (!allowed) return allowed.error();
   const auto checked = check_headers_arguments(**exchange, method.arguments);
   if (!checked) return checked.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
@@ -413,10 +424,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUnbind& method,
                                            WallTime) {
-  if (method.exchange.empty()) return on_default_exchange();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
+  if (method.exchange.empty()) return on_default_exchange();
+  VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const bool means_queue = method.queue.empty() && method.routing_key.empty();
   const std::string key = means_queue ? *name : method.routing_key.text();
   const auto exchange = host.exchanges.find(method.exchange.view());
@@ -459,22 +470,26 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
+  // Before the cancels of its own consumers: whoever deletes awaits this.
+  const auto ok = [&](std::size_t count) {
+    if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
+  };
   const auto found = host.queues.find(*name);
-  std::size_t count = 0;
-  if (found != host.queues.end()) {
-    Queue& queue = *found->second;
-    const Outcome allowed = check_exclusive(channel, queue);
-    if (!allowed) return allowed.error();
-    if (method.if_unused && !queue.consumers.empty()) {
-      return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
-    }
-    if (method.if_empty && queue.ready_count() > 0) {
-      return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
-    }
-    count = queue.ready_count();
-    delete_queue(queue, now);
+  if (found == host.queues.end()) {
+    ok(0);
+    return {};
   }
-  if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
+  Queue& queue = *found->second;
+  const Outcome allowed = check_exclusive(channel, queue);
+  if (!allowed) return allowed.error();
+  if (method.if_unused && !queue.consumers.empty()) {
+    return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
+  }
+  if (method.if_empty && queue.ready_count() > 0) {
+    return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
+  }
+  ok(queue.ready_count());
+  delete_queue(queue, now);
   return {};
 }
 

@@ -13,7 +13,7 @@ using wire::ReplyCode;
 
 namespace {
 
-constexpr std::int64_t milliseconds_max = 4'294'967'295;  // RabbitMQ's erlang timer limit
+constexpr std::int64_t milliseconds_max = 315'360'000'000;  // ten years, as RabbitMQ has it
 
 Fault invalid(std::string_view argument, const std::string& subject, const std::string& reason) {
   return Fault{ReplyCode::precondition_failed,
@@ -41,8 +41,8 @@ Result<std::optional<std::int64_t>, Fault> read_number(const wire::Table& table,
   if (*number > rule.max) {
     return invalid(
         name, subject,
-        fmt::format("{{{},{}}}", name == "x-max-priority" ? "max_value_exceeded" : "value_too_big",
-                    *number));
+        fmt::format("{{{},{}}}",
+                    name == "x-max-priority" ? "max_value_exceeded" : "value_too_large", *number));
   }
   return std::optional{*number};
 }
@@ -63,6 +63,12 @@ Result<std::optional<std::string>, Fault> read_text(const wire::Table& table, st
 Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
                                                     const std::string& subject) {
   QueueArguments arguments;
+  if (const wire::Value* value = table.find("x-dead-letter-exchange");
+      value && !value->get_if<wire::LongString>()) {
+    return Fault{ReplyCode::precondition_failed,
+                 fmt::format("invalid type '{}' for arg 'x-dead-letter-exchange' in {}",
+                             value->type_name(), subject)};
+  }
   const auto number = [&](std::string_view name, NumberRule rule,
                           auto& into) -> Result<void, Fault> {
     auto read = read_number(table, name, rule, subject);
@@ -136,16 +142,16 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
   // RabbitMQ names the type only where the other side has no value at all.
   const auto shown = [](const wire::Value* value, bool with_type) -> std::string {
     if (!value) return "none";
-    std::string text = "...";
+    std::string content{value->type_name()};
     if (const auto number = value->integer()) {
-      text = fmt::format("{}", *number);
+      content = fmt::to_string(*number);
     } else if (const auto* words = value->get_if<wire::LongString>()) {
-      text = *words;
+      content = *words;
     } else if (const auto* flag = value->get_if<bool>()) {
-      text = *flag ? "true" : "false";
+      content = *flag ? "true" : "false";
     }
-    return with_type ? fmt::format("the value '{}' of type '{}'", text, value->type_name())
-                     : fmt::format("'{}'", text);
+    return with_type ? fmt::format("the value '{}' of type '{}'", content, value->type_name())
+                     : fmt::format("'{}'", content);
   };
   std::string text;
   for (const char* name : checked) {

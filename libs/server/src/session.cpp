@@ -34,7 +34,7 @@ std::size_t Session::on_bytes(BytesView received, Now now) {
       taken = received.size();
       break;
     }
-    const auto frame = wire::parse_frame(received.subspan(taken), frame_bytes_max_);
+    const auto frame = wire::parse_frame(received.subspan(taken), frame_bytes_taken_max());
     if (!frame) {
       fail(frame.error(), now);
       is_deaf_ = true;
@@ -128,7 +128,10 @@ Session::Outcome Session::on_connection_method(const wire::Method& method, Now n
 Session::Outcome Session::on_channel_frame(const wire::FrameView& frame, Now now) {
   Channel* channel = find_channel(frame.channel);
   if (frame.type == wire::FrameType::header || frame.type == wire::FrameType::body) {
-    if (!channel) return Fault{ReplyCode::channel_error, "expected 'channel.open'"};
+    if (!channel) {
+      return Fault{ReplyCode::unexpected_frame,
+                   "expected method frame, got non method frame instead"};
+    }
     if (channel->is_closing) return Taken::yes;
     return frame.type == wire::FrameType::header
                ? on_header(frame.channel, *channel, frame.payload, now)
@@ -166,8 +169,7 @@ Session::Outcome Session::on_channel_method(std::uint16_t number, const wire::Me
                                             Now now) {
   const wire::MethodId id = wire::id_of(method);
   if (wire::is_connection_method(id)) {
-    return Fault{ReplyCode::command_invalid,
-                 fmt::format("{} on channel {}, which must be 0", wire::name_of(id), number)};
+    return Fault{ReplyCode::command_invalid, "unimplemented method"};
   }
   if (id == wire::ChannelOpen::id) return open_channel(number);
   if (id == wire::ChannelClose::id) return close_channel_for_peer(number, now);
@@ -227,13 +229,12 @@ Session::Outcome Session::open_channel(std::uint16_t number) {
 
 Session::Outcome Session::close_channel_for_peer(std::uint16_t number, Now now) {
   Channel* channel = find_channel(number);
-  if (channel) {
-    if (channel->parked_count > 0) return Taken::not_now;
-    erase_channel(number);
-    shared_.engine.channel_closed(id_, broker::ChannelId{number}, now.wall);
-    settle(now);
-    if (state_ != State::running) return Taken::yes;
-  }
+  if (!channel) return Fault{ReplyCode::channel_error, "expected 'channel.open'"};
+  if (channel->parked_count > 0) return Taken::not_now;
+  erase_channel(number);
+  shared_.engine.channel_closed(id_, broker::ChannelId{number}, now.wall);
+  settle(now);
+  if (state_ != State::running) return Taken::yes;
   append(number, wire::ChannelCloseOk{});
   return Taken::yes;
 }
@@ -370,7 +371,7 @@ void Session::shut_down(Now now) {
 }
 
 std::size_t Session::receive_bytes_min() const noexcept {
-  return frame_bytes_max_;
+  return frame_bytes_taken_max();
 }
 
 void Session::describe(ConnectionView& view) const {

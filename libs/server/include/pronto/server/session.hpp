@@ -168,6 +168,10 @@ class Session {
   void say_goodbye(const wire::Fault& fault);
   void leave_engine(Now now);
   Channel* find_channel(std::uint16_t number);
+  /// RabbitMQ lets the payload alone be as large as the agreed frame: some clients count that way.
+  std::uint32_t frame_bytes_taken_max() const noexcept {
+    return frame_bytes_max_ + static_cast<std::uint32_t>(wire::frame_overhead_bytes);
+  }
   void erase_channel(std::uint16_t number);
 
   // session_handshake.cpp
