@@ -76,6 +76,7 @@ Result<void> Log::Inside::prepare_spare() {
   auto made = make_segment(number);
   const std::lock_guard lock{mutex};
   wants_spare = false;
+  is_full = !made;
   if (!made) return made.error();
   spare = std::move(*made);
   files[number] = spare;
@@ -341,9 +342,11 @@ bool Log::has_room() {
     lock.unlock();
     return inside.prepare_spare().has_value();  // nobody else would
   }
-  inside.wants_spare = true;  // asked again until there is one
+  // Asked again until there is one. One that is still being made is no full disk: `append` waits
+  // for it when it comes to that.
+  inside.wants_spare = true;
   inside.prepare.notify_one();
-  return false;
+  return !inside.is_full;
 }
 
 Result<Bytes> Log::read(Position position) {

@@ -72,6 +72,7 @@ class Log::Inside {
   std::uint64_t offset = 0;
   std::shared_ptr<File> spare;  // segment + 1, ready for use
   bool wants_spare = false;
+  bool is_full = false;  // the last try to make a segment has failed
   std::error_code broken;
   bool failure_told = false;
   std::uint64_t epoch = 0;
