@@ -72,6 +72,7 @@ std::string joined(const std::vector<std::string>& items, std::string_view betwe
 }
 
 constexpr std::string_view secret_shown = "(secret)";
+constexpr const char* output_name = "output";  // the one setting with a short flag: -o
 
 }  // namespace
 
@@ -170,6 +171,23 @@ void Settings::add_parsed(std::string name, std::string value_name, std::string 
       .set = [set = std::move(set)](const std::vector<std::string>& values) { set(values.back()); };
 }
 
+void Settings::add_output(OutputForm& into) {
+  add_parsed(
+      output_name, "table|json|jsonl", "table",
+      [&into](const std::string& text) {
+        if (text == "table") {
+          into = OutputForm::table;
+        } else if (text == "json") {
+          into = OutputForm::json;
+        } else if (text == "jsonl") {
+          into = OutputForm::jsonl;
+        } else {
+          throw std::invalid_argument{"expected table, json or jsonl"};
+        }
+      },
+      "How to show it: for people, as one JSON value, or as one a line. Short: -o.");
+}
+
 void Settings::add_positional(std::string name, std::string& into, bool required,
                               std::string help) {
   positionals_.push_back({std::move(name), std::move(help), required, &into});
@@ -228,7 +246,9 @@ Settings::Outcome Settings::read(std::span<const char* const> arguments,
       options.push_back(flags.add_flag(flag_of(settings_[i].name), switched[i]));
       continue;
     }
-    CLI::Option* option = flags.add_option(flag_of(settings_[i].name), given[i]);
+    const std::string flag = flag_of(settings_[i].name);
+    CLI::Option* option =
+        flags.add_option(settings_[i].name == output_name ? "-o," + flag : flag, given[i]);
     option->expected(1);
     option->allow_extra_args(false);
     option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -35,6 +35,9 @@ struct Program {
 enum class Origin { built_in, file, environment, flag };
 std::string_view name_of(Origin origin) noexcept;
 
+/// How a command shows what it found.
+enum class OutputForm { table, json, jsonl };
+
 /// The settings of one command, each described once: as a flag `--data`, as an environment variable
 /// `PRONTO_DATA`, as a line `data = "..."` of the table `[broker]` in one TOML file, in that order
 /// of strength, with a default and a help text.
@@ -71,6 +74,8 @@ class Settings {
   /// Any other form. Takes: `set`, which throws `std::invalid_argument` saying what it expects.
   void add_parsed(std::string name, std::string value_name, std::string default_text,
                   std::function<void(const std::string&)> set, std::string help);
+  /// `-o, --output table|json|jsonl`.
+  void add_output(OutputForm& into);
   /// A word without a flag, in the order of these calls. `required`: an error when it is missing.
   void add_positional(std::string name, std::string& into, bool required, std::string help);
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "bench_command.hpp"
 #include "broker_command.hpp"
 #include "common/settings.hpp"
 #include "pronto/base/text.hpp"
@@ -15,7 +16,7 @@ namespace {
 const pronto::Program program{.name = "pronto",
                               .version = PRONTO_VERSION,
                               .environment_prefix = "PRONTO_",
-                              .sections = {"broker"}};
+                              .sections = {"broker", "bench"}};
 
 constexpr std::string_view usage =
     "pronto: a durable message broker that any RabbitMQ client can talk to\n"
@@ -23,6 +24,7 @@ constexpr std::string_view usage =
     "Usage: pronto COMMAND [--flag VALUE ...]\n"
     "\n"
     "  broker            runs the broker alone\n"
+    "  bench             measures a broker, this one or another, and checks what it delivers\n"
     "\n"
     "  pronto COMMAND --help   the settings of a command, with their defaults\n"
     "  pronto --version\n";
@@ -30,6 +32,7 @@ constexpr std::string_view usage =
 int run(std::span<const char* const> arguments) {
   const std::string_view command = arguments.empty() ? "" : arguments.front();
   if (command == "broker") return pronto::run_broker(program, arguments.subspan(1));
+  if (command == "bench") return pronto::run_bench(program, arguments.subspan(1));
   if (command == "--help" || command == "-h" || command == "help") {
     fmt::print("{}", usage);
     return 0;
@@ -42,7 +45,7 @@ int run(std::span<const char* const> arguments) {
     fmt::print(stderr, "{}", usage);
     return 2;
   }
-  const auto near = pronto::nearest_name(command, {"broker", "--help", "--version"});
+  const auto near = pronto::nearest_name(command, {"broker", "bench", "--help", "--version"});
   throw pronto::StartError{fmt::format("unknown command '{}'{}; pronto --help lists them", command,
                                        near ? fmt::format("; did you mean '{}'?", *near) : "")};
 }

@@ -2,7 +2,9 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <memory>
+#include <optional>
 
 #include "pronto/async/system_loop.hpp"
 
@@ -16,6 +18,13 @@ struct SystemLoop::Inside {
   SystemRandom random;
   std::unique_ptr<Network> network = make_system_network(io);
   bool stopped = false;
+
+  /// Runs one handler, or none when `due` comes first.
+  void run_one_until(SteadyTime due);
+
+ private:
+  boost::asio::steady_timer exact_{io};
+  std::optional<SteadyTime> exact_due_;  // while it is armed
 };
 
 namespace detail {
@@ -30,7 +39,6 @@ class AsioWait : public Suspension {
     boost::system::error_code ec;
     std::size_t bytes = 0;
   };
-
 
  protected:
   ~AsioWait() { shared_->wait = nullptr; }

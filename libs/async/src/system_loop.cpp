@@ -20,13 +20,31 @@ void SystemLoop::run() {
     if (has_ready()) {
       inside_->io.poll();
     } else if (const auto next = next_timer()) {
-      inside_->io.run_one_until(*next);
+      inside_->run_one_until(*next);
       inside_->io.poll();
     } else {
       inside_->io.run_one();
       inside_->io.poll();
     }
   }
+}
+
+/// The reactor waits for whole milliseconds, rounded up. A timer that is due soon wants better:
+/// that costs a call to arm the system's own timer, which most turns of a busy loop can do without.
+void SystemLoop::Inside::run_one_until(SteadyTime due) {
+  constexpr milliseconds soon{20};
+  if (due - std::chrono::steady_clock::now() >= soon) {
+    io.run_one_until(due);
+    return;
+  }
+  if (!exact_due_ || *exact_due_ > due) {
+    exact_due_ = due;
+    exact_.expires_at(due);
+    exact_.async_wait([this](const boost::system::error_code& ec) {
+      if (!ec) exact_due_.reset();
+    });
+  }
+  io.run_one();
 }
 
 void SystemLoop::stop() {

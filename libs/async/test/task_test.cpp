@@ -202,5 +202,30 @@ TEST(Worker, RunsBlockingCallsAwayFromTheLoop) {
   EXPECT_TRUE(threw);
 }
 
+// Goal: a timer is not rounded up to the reactor's whole milliseconds.
+// Method: the best of many, since a busy machine may be late at any time.
+TEST(SystemLoopTest, EndsAShortSleepWithinAMillisecond) {
+  using namespace std::chrono_literals;
+  SystemLoop loop;
+  TaskGroup group{loop, "test"};
+  SteadyTime::duration shortest = 1h;
+  SteadyTime::duration longest{};
+  group.spawn([&]() -> Task<> {
+    for (int i = 0; i < 50; ++i) {
+      const SteadyTime start = loop.now();
+      co_await sleep_for(100us);
+      shortest = std::min(shortest, loop.now() - start);
+    }
+    const SteadyTime start = loop.now();
+    co_await sleep_for(25ms);
+    longest = loop.now() - start;
+    loop.stop();
+  });
+  loop.run();
+  EXPECT_GE(shortest, 100us);
+  EXPECT_LT(shortest, 900us);
+  EXPECT_GE(longest, 25ms);
+}
+
 }  // namespace
 }  // namespace pronto
