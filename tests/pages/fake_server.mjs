@@ -40,8 +40,9 @@ export class FakePizzeria {
   streams = new Set();
   operators = new Set();
 
-  constructor({ stage_seconds = 0.5 } = {}) {
+  constructor({ stage_seconds = 0.5, prep_seconds = stage_seconds } = {}) {
     this.stage_seconds = stage_seconds;
+    this.prep_seconds = prep_seconds;
   }
 
   addDeadLetter(error, minutes_ago = 0) {
@@ -118,7 +119,7 @@ export class FakePizzeria {
     for (const stream of this.streams) if (stream.order === order) this.send(stream, step);
     const next = stages[stages.indexOf(status) + 1];
     if (!isFinal(order) && next && this.stage_seconds < 1000) {
-      order.timer = setTimeout(() => this.advance(order, next), status === 'placed' ? 150 : this.stage_seconds * 1000);
+      order.timer = setTimeout(() => this.advance(order, next), status === 'placed' ? 150 : (status === 'prep' ? this.prep_seconds : this.stage_seconds) * 1000);
     }
   }
 

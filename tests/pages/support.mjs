@@ -11,8 +11,8 @@ import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 import { FakePizzeria } from './fake_server.mjs';
 
-const stage_seconds = 0.5;
-const deadline_ms = 15_000;
+const stage_seconds = 2; // long enough for a busy machine's browser to see each
+const deadline_ms = 30_000;
 
 export async function eventually(what, condition, ms = deadline_ms) {
   const end = Date.now() + ms;
@@ -30,8 +30,9 @@ export async function eventually(what, condition, ms = deadline_ms) {
 }
 
 class RealPizzeria {
-  constructor(binary) {
+  constructor(binary, { prep_seconds }) {
     this.binary = binary;
+    this.prep_seconds = prep_seconds;
     this.folder = mkdtempSync(path.join(os.tmpdir(), 'pizzeria-'));
     this.http = '127.0.0.1:0';
     this.output = '';
@@ -44,13 +45,13 @@ class RealPizzeria {
       'up', '--http', this.http, '--amqp', '127.0.0.1:0', '--management', '127.0.0.1:0',
       '--data', path.join(this.folder, 'data'), '--ports-file', ports_file,
       '--workers', 'prep=8,bake=8,oven=8',
-      '--stage-seconds', `prep=${stage_seconds},bake=${stage_seconds},oven=${stage_seconds}`,
+      '--stage-seconds', `prep=${this.prep_seconds},bake=${stage_seconds},oven=${stage_seconds}`,
     ], { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on('data', (text) => (this.output += text));
     await eventually('the ports file', () => {
       if (this.process.exitCode !== null) throw new Error(`pizzeria up ended:\n${this.output}`);
       return existsSync(ports_file);
-    });
+    }, 60_000);
     const ports = JSON.parse(readFileSync(ports_file, 'utf8'));
     this.http = ports.http;
     this.amqp = ports.amqp;
@@ -91,9 +92,10 @@ class RealPizzeria {
   }
 }
 
-export async function startPizzeria() {
+/** With more for prep an order stays there, and can be cancelled at leisure. */
+export async function startPizzeria({ prep_seconds = stage_seconds } = {}) {
   const binary = process.env.PIZZERIA_BINARY;
-  const pizzeria = binary ? new RealPizzeria(binary) : new FakePizzeria({ stage_seconds });
+  const pizzeria = binary ? new RealPizzeria(binary, { prep_seconds }) : new FakePizzeria({ stage_seconds, prep_seconds });
   await pizzeria.start();
   return pizzeria;
 }
