@@ -228,7 +228,7 @@ broker::ContentPtr BrokerHost::Inside::content_of(const broker::BodyRef& body) {
       error = payload.error();
     }
   }
-  log::error("a message's body cannot be read: the message is lost",
+  log::error("a message's body cannot be read: the message is set aside until a restart",
              {{"position", position}, {"error", error}});
   return nullptr;
 }

@@ -1,6 +1,7 @@
 #include "fixture.hpp"
 #include "gated_disk.hpp"
 #include "pronto/server/content_store.hpp"
+#include "pronto/server/listener.hpp"
 #include "pronto/server/outbox.hpp"
 
 namespace pronto::server {
@@ -291,7 +292,7 @@ TEST_F(Host, BodiesThatLeftTheCacheAreReadFromTheJournal) {
   EXPECT_LT(host->overview().memory_bytes, 150'000U);
 }
 
-TEST_F(Host, AMessageThatRotOnTheDiskIsDroppedAndTheOthersComeThrough) {
+TEST_F(Host, AMessageThatRotOnTheDiskIsSetAsideAndTheOthersComeThrough) {
   options.cache_bytes_max = 0;
   open();
   auto client = log_in();
@@ -429,6 +430,28 @@ TEST_F(Host, TimesToLiveAndDeadLettersFollowTheClock) {
   loop.advance(milliseconds{30});
   EXPECT_EQ(queue("q").ready_count, 0U);
   EXPECT_EQ(queue("dead").ready_count, 1U);
+}
+
+TEST_F(Host, AListenerHandsOverWhatComesInUntilItIsStopped) {
+  open();
+  const Endpoint at{*IpAddress::parse("127.0.0.1"), 0};
+  auto listener = Listener::open(loop, at, *host);
+  ASSERT_TRUE(listener);
+  const Endpoint local = (*listener)->local();
+  EXPECT_NE(local.port, 0);
+  const auto connect = [](Loop& on, Endpoint to) -> Task<Result<std::unique_ptr<Stream>>> {
+    co_return co_await on.network().connect(to, {});
+  };
+  auto stream = loop.run(connect(loop, local));
+  ASSERT_TRUE(stream);
+  RawClient client{loop, std::move(*stream)};
+  client.log_in();
+  EXPECT_THAT(client.told(), Contains("1 channel.open-ok"));
+  loop.run((*listener)->stop());
+  EXPECT_FALSE(client.has_ended()) << "those that are there go on";
+  EXPECT_EQ(client.call(1, wire::QueueDeclare{.queue = "q"}), "1 queue.declare-ok q 0 0");
+  EXPECT_FALSE(loop.run(connect(loop, local)));
+  client.die();
 }
 
 TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
