@@ -292,9 +292,10 @@ void Broker::on_lost(ConnectionId connection, ChannelId id, std::uint64_t delive
   if (!channel) return;
   const auto found = std::ranges::lower_bound(channel->unacked, delivery_tag, {}, &Unacked::tag);
   if (found == channel->unacked.end() || found->tag != delivery_tag) return;
-  Unacked lost = std::move(*found);
+  const Unacked lost = *found;
   channel->unacked.erase(found);
-  inside_->settle(*channel, std::move(lost), true, false, now);
+  inside_->count_out(*channel, lost);
+  if (lost.queue) inside_->set_aside(lost.entry);
   if (channel->prefetch_max != 0) inside_->touch_queues_of(*channel);
   inside_->finish(now);
 }

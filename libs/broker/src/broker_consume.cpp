@@ -238,16 +238,20 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   return {};
 }
 
-void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue,
-                            WallTime now) {
+void Broker::Inside::count_out(Channel& channel, const Unacked& unacked) {
   if (unacked.is_counted) --channel.consumer_unacked_count;
   if (unacked.consumer) {
     --unacked.consumer->unacked_count;
     touch(*unacked.consumer->queue);
   }
+  if (unacked.queue) --unacked.queue->unacked_count;
+}
+
+void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue,
+                            WallTime now) {
+  count_out(channel, unacked);
   if (!unacked.queue) return;
   Queue& queue = *unacked.queue;
-  --queue.unacked_count;
   if (is_ack) {
     ++queue.acked_total;
     drop(queue, unacked.entry);

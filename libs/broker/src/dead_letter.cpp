@@ -134,7 +134,11 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
     if (!queues.empty()) inside.store(queues, letter, now);
   }
   // The move is one unit: the letter's records and this removal.
-  inside.drop(queue, job.entry);
+  if (content) {
+    inside.drop(queue, job.entry);
+  } else {
+    inside.set_aside(job.entry);
+  }
   inside.finish(now);
 }
 

@@ -166,6 +166,8 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::ChannelFlow& method, WallTime now);
   Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue,
                  WallTime now);
+  /// Takes a delivery off the counts of whoever had it.
+  void count_out(Channel& channel, const Unacked& unacked);
   void settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue, WallTime now);
   void requeue_all(Channel& channel, WallTime now);
   /// Answers a get when it can be: false while its message is still being written.
@@ -206,6 +208,8 @@ class Broker::Inside {
   /// Takes an entry out of its queue for good: to the dead-letter exchange when there is one.
   void discard(Queue& queue, Entry entry, std::string_view reason, WallTime now);
   void drop(Queue& queue, const Entry& entry);
+  /// As `drop`, but nothing is written: a restart finds it again, if it can be read then.
+  void set_aside(const Entry& entry) { release(*entry.message); }
   void release(Message& message);
 
   template <class M>

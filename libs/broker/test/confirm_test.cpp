@@ -164,5 +164,38 @@ TEST_F(Confirms, BasicGetWaitsForTheMessageThatIsStillWritten) {
   EXPECT_THAT(peer.told(), ElementsAre("basic.get-ok 1 1, 0 left", "basic.get-empty"));
 }
 
+TEST_F(Confirms, AGetThatWaitsIsAnsweredWhenItsMessageOrQueueGoes) {
+  Peer peer = open(1, 1);
+  Peer other = open(2, 1);
+  peer.declare("q");
+  peer.send("q", "1");
+  peer.get("q");
+  EXPECT_EQ(other.purge("q"), "queue.purge-ok 1");
+  EXPECT_THAT(peer.told(), ElementsAre("basic.get-empty"));
+  peer.send("q", "2");
+  peer.get("q");
+  EXPECT_EQ(other.remove("q"), "queue.delete-ok 1");
+  EXPECT_THAT(peer.told(), ElementsAre("basic.get-empty"));
+  peer.declare("q");
+  peer.send("q", "3");
+  peer.get("q");
+  peer.close();
+  settle();
+  EXPECT_THAT(peer.told(), IsEmpty());
+  EXPECT_THAT(ready("q"), ElementsAre("3"));
+}
+
+TEST_F(Confirms, GetsThatWaitAreLimited) {
+  limits.waiting_gets_max = 2;
+  start();
+  Peer peer = open();
+  peer.declare("q");
+  peer.send("q", "1");
+  peer.get("q");
+  EXPECT_EQ(peer.get("q"), "");
+  EXPECT_EQ(peer.get("q"),
+            "connection closed 506 RESOURCE_ERROR - more than 2 basic.get wait for the disk");
+}
+
 }  // namespace
 }  // namespace pronto::broker

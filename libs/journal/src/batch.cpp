@@ -56,6 +56,7 @@ void seal(Bytes& batch, BatchHeader header) {
   std::memset(batch.data(), 0, batch_header_bytes);
   store(batch, 0, batch_magic);
   store(batch, 4, header.version);
+  store(batch, 6, header.goes_on ? goes_on_with_unit : std::uint16_t{0});
   store(batch, 8, header.epoch);
   store(batch, 16, header.sequence);
   store(batch, 24, header.first_unit);
@@ -78,7 +79,8 @@ std::optional<BatchHeader> decode_batch_header(BytesView bytes) {
                      load<std::uint64_t>(bytes, 24),
                      load<std::uint64_t>(bytes, 32),
                      load<std::uint64_t>(bytes, 40),
-                     load<std::uint32_t>(bytes, checksum_offset)};
+                     load<std::uint32_t>(bytes, checksum_offset),
+                     (load<std::uint16_t>(bytes, 6) & goes_on_with_unit) != 0};
 }
 
 bool is_sound(BytesView batch) {

@@ -8,24 +8,24 @@
 
 namespace pronto::journal {
 
-// Integers are little-endian. Everything is aligned to 8 bytes.
+// Integers are little-endian. Everything is aligned to 8 bytes. Source: docs/formats/journal.md.
 //
-//   segment header                         batch header                       record
-//   0  "PRONTOSG"                          0  u32 "PBAT"                      0  u32 payload bytes
-//   8  u32 format version                  4  u16 format version, u16 0       4  u8 type, u8 flags,
-//   u16 0
-//  12  u32 segment number                  8  u64 epoch                       8  u32 CRC32C of the
-//  payload 16  u64 epoch                          16  u64 batch sequence             12  u32 0 24
-//  u32 CRC32C of 0..24                24  u64 first unit sequence        16  payload, zero-padded
-//  to 8 28  zeros up to 64                     32  u64 durable batch sequence
-//                                         40  u64 bytes after the header
-//                                         48  u32 CRC32C of header and bytes, this field as 0
-//                                         52  zeros up to 64
+//   segment header               batch header                        record
+//    0  "PRONTOSG"                0  u32 "PBAT"                       0  u32 payload bytes
+//    8  u32 format version        4  u16 format version, u16 flags    4  u8 type, u8 flags, u16 0
+//   12  u32 segment number        8  u64 epoch                        8  u32 CRC32C of the payload
+//   16  u64 epoch                16  u64 batch sequence              12  u32 0
+//   24  u32 CRC32C of 0..24      24  u64 first unit sequence         16  payload, zero-padded to 8
+//   28  zeros up to 64           32  u64 durable batch sequence
+//                                40  u64 bytes after the header
+//                                48  u32 CRC32C of it all, this field as 0
+//                                52  zeros up to 64
 inline constexpr std::uint16_t format_version = 1;
 inline constexpr std::size_t segment_header_bytes = 64;
 inline constexpr std::size_t batch_header_bytes = 64;
 inline constexpr std::size_t record_header_bytes = 16;
 inline constexpr std::uint8_t last_of_unit = 1;
+inline constexpr std::uint16_t goes_on_with_unit = 1;  // a batch's flag
 
 inline std::uint64_t padded(std::uint64_t bytes) noexcept {
   return (bytes + 7) & ~std::uint64_t{7};
@@ -48,6 +48,7 @@ struct BatchHeader {
   std::uint64_t durable_upto = 0;
   std::uint64_t bytes = 0;  ///< after the header
   std::uint32_t checksum = 0;
+  bool goes_on = false;  ///< its first record is of a unit that began in a batch before it
 };
 /// Writes header and checksum into the first bytes of `batch`, which holds the records behind them.
 void seal(Bytes& batch, BatchHeader header);

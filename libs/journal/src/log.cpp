@@ -122,7 +122,7 @@ void Log::Inside::seal_open() {
   is_open_batch = false;
 }
 
-Result<PendingBatch*> Log::Inside::room_for(std::uint64_t bytes) {
+Result<PendingBatch*> Log::Inside::room_for(std::uint64_t bytes, bool is_inside_unit) {
   if (is_open_batch) {
     PendingBatch& open = waiting.back();
     const std::uint64_t end = open.offset + open.bytes.size() + bytes;
@@ -143,6 +143,7 @@ Result<PendingBatch*> Log::Inside::room_for(std::uint64_t bytes) {
   batch.segment = segment;
   batch.offset = offset;
   batch.first_unit = last_unit + 1;
+  batch.goes_on = is_inside_unit;
   batch.bytes.reserve(std::max<std::size_t>(64 * 1024, batch_header_bytes + bytes));
   batch.bytes.resize(batch_header_bytes);
   waiting.push_back(std::move(batch));
@@ -180,7 +181,8 @@ Result<bool> Log::Inside::write_once() {
       seal(batch.bytes, {.epoch = epoch,
                          .sequence = ++last_batch,
                          .first_unit = batch.first_unit,
-                         .durable_upto = last_durable_batch});
+                         .durable_upto = last_durable_batch,
+                         .goes_on = batch.goes_on});
       if (batch.last_unit != 0) durable_when_done = batch.last_unit;
       if (groups.empty() || groups.back().second.back()->segment != batch.segment) {
         groups.emplace_back(files.at(batch.segment), std::vector<const PendingBatch*>{});
@@ -314,7 +316,7 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need) {
   if (total + overhead > inside.options.segment_bytes) return Error::too_large;
   const std::uint64_t sequence = inside.last_unit + 1;
   for (std::size_t i = 0; i < unit.size(); ++i) {
-    auto batch = inside.room_for(size_of(unit[i]));
+    auto batch = inside.room_for(size_of(unit[i]), i > 0);
     if (!batch) return batch.error();
     const bool is_last = i + 1 == unit.size();
     appended.positions.push_back(

@@ -19,6 +19,7 @@ struct PendingBatch {
   std::uint64_t offset = 0;
   std::uint64_t first_unit = 0;
   std::uint64_t last_unit = 0;  ///< the last that ends in it; 0: none
+  bool goes_on = false;         ///< with a unit that began before it
   Bytes bytes;                  ///< room for the header, then records
 };
 
@@ -51,7 +52,7 @@ class Log::Inside {
   Result<void> prepare_spare();
 
   /// The place for the next `bytes` of records; seals the open batch when it cannot take them.
-  Result<PendingBatch*> room_for(std::uint64_t bytes);
+  Result<PendingBatch*> room_for(std::uint64_t bytes, bool is_inside_unit);
   void seal_open();
   void fail(std::error_code error);
   void run();

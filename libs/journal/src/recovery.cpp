@@ -181,7 +181,14 @@ Result<void> Log::Inside::recover(const Replay& replay) {
       durable_told = std::max(durable_told, header.durable_upto);
       std::size_t offset_in_batch = batch_header_bytes;
       std::uint64_t units = 0;
+      // The rest of a unit whose beginning is lost is no unit.
+      bool is_rest = header.goes_on && unit.empty();
       while (const auto record = next_record(reader.bytes(), offset_in_batch)) {
+        if (is_rest) {
+          is_rest = !record->is_last;
+          if (record->is_last) ++units;
+          continue;
+        }
         const Position position = make_position(one.number, at + record->offset);
         unit.push_back({record->type, position, {record->payload.begin(), record->payload.end()}});
         if (!record->is_last) continue;

@@ -92,6 +92,34 @@ TEST(Damage, ATruncatedLastSegmentLosesOnlyWhatIsCutOff) {
   EXPECT_EQ(whole_units(again.texts).back(), 7U);
 }
 
+// Goal: of a unit that lies in several batches nothing is told when one of them is damaged.
+// Method: each of its batches in turn.
+TEST(Damage, OfAnyBatchOfAUnitTakesTheWholeUnit) {
+  Options options = small_segments();
+  options.batch_bytes_max = 1024;
+  int hits = 0;
+  for (std::uint64_t offset = 0; offset < 8 * 1024; offset += 64) {
+    SCOPED_TRACE(testing::Message() << "offset " << offset);
+    SimulatedDisk disk;
+    {
+      Told told;
+      auto log = *open_log(disk, told, options);
+      for (std::uint64_t unit = 1; unit <= 4; ++unit) {
+        ASSERT_TRUE(append_unit(*log, unit, unit == 2 ? 6 : 1, 700));
+        ASSERT_TRUE(log->write_once());
+      }
+    }
+    disk.flip("00000001.log", offset, std::byte{0x10});
+    Told told;
+    const auto log = open_log(disk, told, options);
+    ASSERT_TRUE(log);
+    const auto units = whole_units(told.texts);
+    ASSERT_GE(units.size(), 3U);
+    if (units == std::vector<std::uint64_t>{1, 3, 4}) ++hits;
+  }
+  EXPECT_GT(hits, 6 * 700 / 64) << "the whole of unit 2 was tried";
+}
+
 TEST(Version, OfANewerProgramIsRefusedAndNothingIsTouched) {
   SimulatedDisk disk;
   fill(disk, 3);

@@ -88,6 +88,7 @@ Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
   auto opened = journal::Log::open(std::move(disk), std::move(journal_options), replay);
   if (!opened) return opened.error();
   log_ = std::move(*opened);
+  last_sequence_ = static_cast<std::uint64_t>(log_->durable_upto());
   engine_.finish_recovery(loop.wall_now());
   live_bodies_ = 0;
   for (const broker::QueueView& queue : engine_.queues()) live_bodies_ += queue.ready_count;
@@ -127,6 +128,11 @@ Task<Result<void>> BrokerHost::Inside::shut_down(milliseconds limit) {
   for (auto& [id, connection] : connections) connection->session.on_lost(now());
   connections.clear();
   found_ = nullptr;
+  write_held();
+  if (!held_units_.empty()) {
+    log::error("the disk is full: what was answered of late will be delivered again",
+               {{"units", held_units_.size()}});
+  }
   const auto flushed = log_->flush();
   co_return flushed;
 }

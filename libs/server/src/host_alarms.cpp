@@ -68,7 +68,8 @@ void BrokerHost::Inside::look_at_alarms() {
                  {{"used_bytes", used}, {"limit_bytes", limit}});
   }
   const bool had_disk = alarms_.disk;
-  if (!log_->has_room()) {
+  write_held();
+  if (!held_units_.empty() || !log_->has_room()) {
     no_room_at_ = loop.now();
     alarms_.disk = true;
   } else if (alarms_.disk && loop.now() >= no_room_at_ + room_stays_for) {

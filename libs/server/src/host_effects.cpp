@@ -118,11 +118,16 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
                                broker::trailing_bytes(records[i])}});
     begin = ends[i];
   }
+  if (!held_units_.empty()) return hold(records, bytes);  // in their order
   auto appended = log_->append(unit_, has_body ? journal::Need::space : journal::Need::reserve);
   if (!appended && has_body && appended.error() == std::errc::no_space_on_device) {
     // There was room when the publish was let in; what the reserve is for.
     appended = log_->append(unit_, journal::Need::reserve);
     touch();
+  }
+  if (!appended && appended.error() == std::errc::no_space_on_device) {
+    log::error("the disk is full to the last byte: what happens is on no disk until there is room");
+    return hold(records, bytes);
   }
   broker::Appended result;
   if (!appended) {
@@ -144,11 +149,55 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
       ++live_bodies_;
     }
   }
-  result.sequence = broker::JournalSequence{static_cast<std::uint64_t>(appended->sequence)};
+  last_sequence_ = static_cast<std::uint64_t>(appended->sequence);
+  result.sequence = broker::JournalSequence{last_sequence_};
   undurable_.push_back({result.sequence, bytes});
   undurable_bytes_ += bytes;
   schedule_write();
   return result;
+}
+
+/// Keeps the unit under way until the journal takes it: consumers can go on answering on a full
+/// disk, which is how it is drained. Its sequence is the one that the journal will give it.
+broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> records,
+                                          std::uint64_t bytes) {
+  broker::Appended result;
+  HeldUnit held;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    Bytes payload;
+    for (const BytesView part : unit_[i].parts) pronto::append(payload, part);
+    held.types.push_back(unit_[i].type);
+    held.payloads.push_back(std::move(payload));
+    if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
+      result.bodies.push_back(keep(body->content).position);
+    }
+  }
+  held_units_.push_back(std::move(held));
+  result.sequence = broker::JournalSequence{last_sequence_ + held_units_.size()};
+  undurable_.push_back({result.sequence, bytes});
+  undurable_bytes_ += bytes;
+  touch();
+  return result;
+}
+
+/// Hands the journal what was held, as far as it takes it now.
+void BrokerHost::Inside::write_held() {
+  while (!held_units_.empty() && !alarms_.failure) {
+    const HeldUnit& held = held_units_.front();
+    std::vector<journal::Record> unit;
+    for (std::size_t i = 0; i < held.types.size(); ++i) {
+      unit.push_back({.type = held.types[i], .parts = {BytesView{held.payloads[i]}, BytesView{}}});
+    }
+    const auto appended = log_->append(unit, journal::Need::reserve);
+    if (!appended) {
+      if (appended.error() != std::errc::no_space_on_device) fail(appended.error());
+      return;
+    }
+    ++last_sequence_;
+    PRONTO_ASSERT(static_cast<std::uint64_t>(appended->sequence) == last_sequence_);
+    held_units_.pop_front();
+    schedule_write();
+  }
 }
 
 /// Without a log thread the loop writes, once what is running now has ended.
@@ -175,7 +224,7 @@ void BrokerHost::Inside::on_durable() {
 }
 
 bool BrokerHost::Inside::has_room() const {
-  return !alarms_.failure && log_->has_room();
+  return !alarms_.failure && held_units_.empty() && log_->has_room();
 }
 
 broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content) {
@@ -228,7 +277,7 @@ broker::ContentPtr BrokerHost::Inside::content_of(const broker::BodyRef& body) {
       error = payload.error();
     }
   }
-  log::error("a message's body cannot be read: the message is lost",
+  log::error("a message's body cannot be read: the message is set aside until a restart",
              {{"position", position}, {"error", error}});
   return nullptr;
 }

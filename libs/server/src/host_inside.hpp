@@ -103,6 +103,10 @@ class BrokerHost::Inside final : public broker::Effects {
     broker::BodyRef body;
     broker::FetchTicket ticket;
   };
+  struct HeldUnit {
+    std::vector<journal::RecordType> types;
+    std::vector<Bytes> payloads;
+  };
   struct Lost {
     broker::ConnectionId connection;
     broker::ChannelId channel;
@@ -120,6 +124,8 @@ class BrokerHost::Inside final : public broker::Effects {
 
   // host_effects.cpp
   Connection* find(broker::ConnectionId connection) const;
+  broker::Appended hold(std::span<const broker::Record> records, std::uint64_t bytes);
+  void write_held();
   void on_durable();
   void run_fetches();
   void schedule_write();
@@ -150,6 +156,8 @@ class BrokerHost::Inside final : public broker::Effects {
 
   Bytes payloads_;  // of the unit under way
   std::vector<journal::Record> unit_;
+  std::deque<HeldUnit> held_units_;  // that a full disk has no room for
+  std::uint64_t last_sequence_ = 0;  // that the journal gave
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
   std::uint64_t live_bodies_ = 0;

@@ -1,6 +1,7 @@
 #include "fixture.hpp"
 #include "gated_disk.hpp"
 #include "pronto/server/content_store.hpp"
+#include "pronto/server/listener.hpp"
 #include "pronto/server/outbox.hpp"
 
 namespace pronto::server {
@@ -154,21 +155,45 @@ TEST_F(Host, AFullDiskStillTakesAcksUntilTheQueueIsEmpty) {
   disk.set_capacity(2 * 64 * 1024);
   open();
   auto client = log_in();
-  client->send(1, durable("q"));
+  client->send(1, durable("dead"));
+  client->send(1, wire::QueueDeclare{.queue = "q",
+                                     .durable = true,
+                                     .arguments = {{"x-dead-letter-exchange", ""},
+                                                   {"x-dead-letter-routing-key", "dead"}}});
   client->send(1, wire::BasicQos{.prefetch_count = 1});
   int sent = 0;
   while (host->is_ready() && sent < 2'000) {
-    client->publish(1, "q", body(++sent, 200));
+    client->publish(1, "q", body(++sent, 10));
     loop.advance(milliseconds{10});
   }
   ASSERT_FALSE(host->is_ready());
+  // One by one, so that each is a write of its own: far more than the reserve takes. The last is
+  // rejected, and moves.
   client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
-  // One by one, so that each ack is a write of its own.
   for (std::size_t seen = 0; seen < client->deliveries.size(); ++seen) {
-    client->send(1, wire::BasicAck{.delivery_tag = client->deliveries[seen].tag});
+    const std::uint64_t tag = client->deliveries[seen].tag;
+    if (seen + 1 == static_cast<std::size_t>(sent)) {
+      client->send(1, wire::BasicReject{.delivery_tag = tag, .requeue = false});
+    } else {
+      client->send(1, wire::BasicAck{.delivery_tag = tag});
+    }
   }
   EXPECT_THAT(client->deliveries, SizeIs(sent));
-  EXPECT_TRUE(failures.empty()) << failures[0].message();
+  loop.advance(seconds{5});
+  EXPECT_TRUE(failures.empty());
+  EXPECT_FALSE(host->is_ready());
+  client->send(1, wire::BasicGet{.queue = "dead"});
+  EXPECT_THAT(client->deliveries, SizeIs(sent)) << "a letter that is on no disk is not delivered";
+  disk.set_capacity(100 * 64 * 1024);
+  loop.advance(seconds{5});
+  EXPECT_TRUE(host->is_ready());
+  ASSERT_THAT(client->deliveries, SizeIs(sent + 1));
+  EXPECT_EQ(number_of(client->deliveries.back().body), sent);
+  client.reset();
+  crash();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 0U);
+  EXPECT_EQ(queue("dead").ready_count, 1U);
 }
 
 TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {
@@ -291,7 +316,7 @@ TEST_F(Host, BodiesThatLeftTheCacheAreReadFromTheJournal) {
   EXPECT_LT(host->overview().memory_bytes, 150'000U);
 }
 
-TEST_F(Host, AMessageThatRotOnTheDiskIsDroppedAndTheOthersComeThrough) {
+TEST_F(Host, AMessageThatRotOnTheDiskIsSetAsideAndTheOthersComeThrough) {
   options.cache_bytes_max = 0;
   open();
   auto client = log_in();
@@ -429,6 +454,28 @@ TEST_F(Host, TimesToLiveAndDeadLettersFollowTheClock) {
   loop.advance(milliseconds{30});
   EXPECT_EQ(queue("q").ready_count, 0U);
   EXPECT_EQ(queue("dead").ready_count, 1U);
+}
+
+TEST_F(Host, AListenerHandsOverWhatComesInUntilItIsStopped) {
+  open();
+  const Endpoint at{*IpAddress::parse("127.0.0.1"), 0};
+  auto listener = Listener::open(loop, at, *host);
+  ASSERT_TRUE(listener);
+  const Endpoint local = (*listener)->local();
+  EXPECT_NE(local.port, 0);
+  const auto connect = [](Loop& on, Endpoint to) -> Task<Result<std::unique_ptr<Stream>>> {
+    co_return co_await on.network().connect(to, {});
+  };
+  auto stream = loop.run(connect(loop, local));
+  ASSERT_TRUE(stream);
+  RawClient client{loop, std::move(*stream)};
+  client.log_in();
+  EXPECT_THAT(client.told(), Contains("1 channel.open-ok"));
+  loop.run((*listener)->stop());
+  EXPECT_FALSE(client.has_ended()) << "those that are there go on";
+  EXPECT_EQ(client.call(1, wire::QueueDeclare{.queue = "q"}), "1 queue.declare-ok q 0 0");
+  EXPECT_FALSE(loop.run(connect(loop, local)));
+  client.die();
 }
 
 TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
