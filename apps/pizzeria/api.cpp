@@ -34,6 +34,7 @@ constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
 constexpr double workers_seen_decay = 0.9;
+constexpr double rounding_up_max = 1.15;
 
 Problem no_such_order() {
   return http::not_found("There is no such order of yours.");
@@ -163,7 +164,8 @@ std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
     const auto seen = static_cast<double>(stage.left.size());
     const double told = static_cast<double>(processes * options_.stages[i].workers);
     double& workers = workers_seen_[i];
-    workers = std::max(seen, stage.waiting > 0 ? workers * workers_seen_decay : told);
+    const bool is_all_at_work = stage.waiting > 0 && workers > 0;
+    workers = std::max(seen, is_all_at_work ? workers * workers_seen_decay : told);
     stage.workers = std::max<std::int64_t>(1, std::llround(workers));
   }
   return stages_now;
@@ -172,9 +174,9 @@ std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
 http::Response Api::overloaded(const Request& request) const {
   const milliseconds wait =
       parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
-  // Whole seconds: rounded up, so that nobody comes too early, unless that were far from the truth.
+  // Whole seconds: rounded up, so that nobody comes too early, where that is near the truth.
   const seconds up = std::chrono::ceil<seconds>(wait);
-  const seconds told = up <= wait * 1.3 ? up : std::chrono::round<seconds>(wait);
+  const seconds told = up <= wait * rounding_up_max ? up : std::chrono::round<seconds>(wait);
   return render_problem(
       request,
       http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
