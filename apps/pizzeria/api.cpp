@@ -34,6 +34,7 @@ constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
 constexpr double workers_seen_decay = 0.9;
+constexpr double rounding_up_max = 1.15;
 
 Problem no_such_order() {
   return http::not_found("There is no such order of yours.");
@@ -100,7 +101,7 @@ std::int64_t Api::in_flight() const {
   // What was accepted here is known at once; what came from elsewhere, or before a restart, was
   // counted a moment ago.
   const auto open = static_cast<std::int64_t>(open_.size());
-  return std::max(open, counted_ + open - open_at_count_);
+  return rooms_taken_ + std::max(open, counted_ + open - open_at_count_);
 }
 
 void Api::on_status(const OrderStatus& event) {
@@ -111,16 +112,20 @@ void Api::on_status(const OrderStatus& event) {
 
 Task<> Api::refresh_for_ever() {
   for (;;) {
-    try {
-      co_await refresh();
-    } catch (const pronto::DatabaseError& error) {
-      pronto::log::warning("the kitchen cannot be looked at", {{"error", error.what()}});
-    }
     co_await pronto::sleep_for(options_.refresh_interval);
+    co_await refresh();
   }
 }
 
 Task<> Api::refresh() {
+  try {
+    co_await look_at_kitchen();
+  } catch (const pronto::DatabaseError& error) {
+    pronto::log::warning("the kitchen cannot be looked at", {{"error", error.what()}});
+  }
+}
+
+Task<> Api::look_at_kitchen() {
   const auto open_before = static_cast<std::int64_t>(open_.size());
   // The rows before the queue: an order on its way from one to the other is not counted twice. If
   // it is missed, and was accepted here, `open_` has it.
@@ -129,6 +134,7 @@ Task<> Api::refresh() {
   if (!queues) co_return;
   counted_ = rows;
   open_at_count_ = open_before;
+  knows_kitchen_ = true;
   for (const auto& queue : *queues) {
     if (queue.queue == OrderExecutor::queue)
       counted_ += static_cast<std::int64_t>(queue.ready_count);
@@ -151,13 +157,15 @@ std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
       processes = std::max<std::int64_t>(1, static_cast<std::int64_t>(queue.consumer_count));
     }
     for (const WallTime due : in_work.due[i]) stage.left.push_back(due - now);
-    stage.duration = in_work.duration[i].value_or(options_.stages[i].duration);
+    if (in_work.duration[i]) options_.stages[i].duration = *in_work.duration[i];
+    stage.duration = options_.stages[i].duration;
     // While orders wait, those in work are as many as there are workers, give or take one that is
     // between two orders; otherwise what this process was told is the best that is known.
     const auto seen = static_cast<double>(stage.left.size());
     const double told = static_cast<double>(processes * options_.stages[i].workers);
     double& workers = workers_seen_[i];
-    workers = std::max(seen, stage.waiting > 0 ? workers * workers_seen_decay : told);
+    const bool is_all_at_work = stage.waiting > 0 && workers > 0;
+    workers = std::max(seen, is_all_at_work ? workers * workers_seen_decay : told);
     stage.workers = std::max<std::int64_t>(1, std::llround(workers));
   }
   return stages_now;
@@ -166,9 +174,9 @@ std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
 http::Response Api::overloaded(const Request& request) const {
   const milliseconds wait =
       parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
-  // Whole seconds: rounded up, so that nobody comes too early, unless that were far from the truth.
+  // Whole seconds: rounded up, so that nobody comes too early, where that is near the truth.
   const seconds up = std::chrono::ceil<seconds>(wait);
-  const seconds told = up <= wait * 1.3 ? up : std::chrono::round<seconds>(wait);
+  const seconds told = up <= wait * rounding_up_max ? up : std::chrono::round<seconds>(wait);
   return render_problem(
       request,
       http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
@@ -210,16 +218,25 @@ Task<http::Response> Api::place(Request& request) {
           {{"callback_url", allowed.error().to_string()}});
     }
   }
-  if (in_flight() >= options_.accept_limit) co_return overloaded(request);
-  Response response = co_await place_checked(request, *who, std::move(*order), std::move(key));
+  if (!knows_kitchen_) {
+    co_return render_problem(
+        request, http::unavailable("The kitchen is opening. Nothing was ordered.", seconds{1}));
+  }
+  const auto is_full = [this] { return in_flight() >= options_.accept_limit; };
+  // What was accepted before is not refused now; asking whether it was takes a moment.
+  const bool is_repeat = is_full() && key && co_await parts_.idempotency.is_known(who->name, *key);
+  if (is_full() && !is_repeat) co_return overloaded(request);
+  Room room{rooms_taken_};
+  Response response =
+      co_await place_checked(request, *who, std::move(*order), std::move(key), room);
   co_return greeted(std::move(response), *who);
 }
 
 Task<http::Response> Api::place_checked(Request& request, Visitor visitor, OrderRequest order,
-                                        std::optional<std::string> key) {
+                                        std::optional<std::string> key, Room& room) {
   if (!key) {
     co_return co_await publish(request, visitor, std::move(order), parts_.ids.make(visitor.name),
-                               nullptr);
+                               room, nullptr);
   }
   const auto busy = request.has_form() ? http::Idempotency::WhileBusy::wait
                                        : http::Idempotency::WhileBusy::refuse;
@@ -230,11 +247,11 @@ Task<http::Response> Api::place_checked(Request& request, Visitor visitor, Order
   if (claim->is_new()) crash_point("claimed");
   if (claim->answer()) co_return accepted(request, claim->answer_id(), *claim->answer());
   co_return co_await publish(request, std::move(visitor), std::move(order), claim->answer_id(),
-                             &*claim);
+                             room, &*claim);
 }
 
 Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderRequest order,
-                                  std::string id, http::Idempotency::Claim* claim) {
+                                  std::string id, Room& room, http::Idempotency::Claim* claim) {
   if (order.callback_secret) {
     co_await parts_.database.transact(
         [id, secret = *order.callback_secret](pronto::Transaction& tx) -> Task<> {
@@ -242,7 +259,7 @@ Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderReques
         });
   }
   const WallTime now = parts_.loop.wall_now();
-  const Capacity::Range estimate = parts_.capacity.estimate(in_flight(), parts_.loop.now());
+  const Capacity::Range estimate = parts_.capacity.estimate(in_flight() - 1, parts_.loop.now());
   OrderPlaced event{.order = id,
                     .customer = visitor.name,
                     .items = order.items,
@@ -251,6 +268,7 @@ Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderReques
                     .estimated_ready_latest = pronto::to_rfc3339(now + estimate.latest),
                     .callback_url = order.callback_url};
   open_.insert(id);
+  room.give_back();
   const Order placed = to_order(event);
   const auto published = co_await parts_.bus.publish(
       std::move(event),

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "capacity.hpp"
 #include "history.hpp"
@@ -43,7 +44,7 @@ class Api {
     pronto::seconds projection_limit{5};         ///< how long a read waits for what was accepted
     pronto::seconds wait_max{60};                ///< of `Prefer: wait`
     pronto::milliseconds refresh_interval{500};  ///< of what is known of the kitchen
-    std::array<StageCapacity, 3> stages = {};    ///< of one process that works in the kitchen
+    std::array<StageCapacity, 3> stages = {};    ///< of one kitchen process, until seen
   };
 
   Api(ApiParts parts, Options options);
@@ -51,6 +52,9 @@ class Api {
   void add_routes(pronto::http::Router& router);
   /// Looks at the kitchen again and again: counts the orders in flight, from queues and rows.
   pronto::Task<> refresh_for_ever();
+  /// Looks once. Until that has worked nothing is accepted: the limit could not be kept.
+  pronto::Task<> refresh();
+  bool knows_kitchen() const { return knows_kitchen_; }
   /// To be told of each status, for the measured rate.
   void on_status(const OrderStatus& event);
 
@@ -72,17 +76,32 @@ class Api {
 
   pronto::Task<Response> index(Request& request);
   pronto::Task<Response> menu(Request& request);
+  /// Room in the kitchen for one order that is being accepted, until it counts as open.
+  class Room {
+   public:
+    explicit Room(std::int64_t& taken) : taken_{&taken} { ++taken; }
+    Room(const Room&) = delete;
+    ~Room() { give_back(); }
+    void give_back() {
+      if (taken_) --*std::exchange(taken_, nullptr);
+    }
+
+   private:
+    std::int64_t* taken_;
+  };
+
   pronto::Task<Response> place(Request& request);
   pronto::Task<Response> place_checked(Request& request, Visitor visitor, OrderRequest order,
-                                       std::optional<std::string> key);
+                                       std::optional<std::string> key, Room& room);
   pronto::Task<Response> publish(Request& request, Visitor visitor, OrderRequest order,
-                                 std::string id, pronto::http::Idempotency::Claim* claim);
+                                 std::string id, Room& room,
+                                 pronto::http::Idempotency::Claim* claim);
   pronto::Task<Response> show(Request& request);
   pronto::Task<Response> events(Request& request);
   pronto::Task<Response> history(Request& request);
   pronto::Task<Response> cancel(Request& request);
 
-  pronto::Task<> refresh();
+  pronto::Task<> look_at_kitchen();
   std::array<StageNow, 3> stages_now(const Kitchen::InWork& in_work,
                                      const std::vector<pronto::Bus::QueueState>& queues);
   Response overloaded(const Request& request) const;
@@ -102,6 +121,8 @@ class Api {
   std::int64_t counted_ = 0;        // at the last refresh
   std::int64_t open_at_count_ = 0;  // of `open_` at that refresh
   std::set<std::string> open_;      // accepted here, end not heard of yet
+  std::int64_t rooms_taken_ = 0;
+  bool knows_kitchen_ = false;
   std::array<double, 3> workers_seen_{};
 };
 

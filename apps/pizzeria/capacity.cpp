@@ -13,8 +13,10 @@ namespace {
 constexpr std::size_t ready_count_max = 512;
 constexpr std::size_t ready_count_min = 4;    // fewer say nothing about a rate
 constexpr std::size_t ready_count_sure = 16;  // from here on the rate is worth correcting by
-constexpr double slowness_min = 1.1;          // less is chance
-constexpr double spread = 1.3;                // of the estimate: from the rate to this much slower
+constexpr std::size_t recent_count = 64;
+constexpr double ways_min = 3;        // and after so many times the way through all stages
+constexpr double slowness_min = 1.1;  // less is chance
+constexpr double spread = 1.3;        // of the estimate: from the rate to this much slower
 
 double to_seconds(SteadyTime::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -76,16 +78,23 @@ double Capacity::rate(SteadyTime now) const {
   return static_cast<double>(ready_.size() - 1) / std::max(span, 0.001);
 }
 
-/// How many times slower the kitchen has been than its stages take.
+/// How many times slower the kitchen has been of late than its stages take; 1 until enough was
+/// seen.
 double Capacity::slowness(const std::array<StageNow, 3>& stages, SteadyTime now) const {
-  if (ready_.size() < ready_count_sure) return 1;
   double ideal_rate = 1e9;
+  double way_seconds = 0;
   for (const StageNow& stage : stages) {
     const double duration = std::max(0.001, to_seconds(stage.duration));
     const auto workers = static_cast<double>(std::max<std::int64_t>(1, stage.workers));
     ideal_rate = std::min(ideal_rate, workers / duration);
+    way_seconds += duration;
   }
-  const double slowness = ideal_rate / rate(now);
+  // The hole while a kitchen fills up, or starts again, is not its speed.
+  const std::size_t count = std::min(ready_.size(), recent_count);
+  if (count < ready_count_sure) return 1;
+  const double span = to_seconds(now - ready_[ready_.size() - count]);
+  if (span < ways_min * way_seconds) return 1;
+  const double slowness = ideal_rate * span / static_cast<double>(count - 1);
   return slowness < slowness_min ? 1 : slowness;
 }
 

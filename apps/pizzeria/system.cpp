@@ -249,7 +249,10 @@ class System::Inside {
     });
   }
 
-  bool is_ready() const { return is_started && bus->is_ready() && (!host || host->is_ready()); }
+  bool is_ready() const {
+    return is_started && bus->is_ready() && (!host || host->is_ready()) &&
+           (!api || api->knows_kitchen());
+  }
 
   /// The operator's password: from the setting, else made once; only its MAC is kept.
   void load_operator_password() {
@@ -429,7 +432,10 @@ Task<> System::start() {
                                  started.error().text)};
   }
   if (in.notifier) in.callbacks->start();
-  if (in.api) in.tasks.spawn(in.api->refresh_for_ever());
+  if (in.api) {
+    co_await in.api->refresh();
+    in.tasks.spawn(in.api->refresh_for_ever());
+  }
   if (in.host) in.tasks.spawn(in.measure_rates());
   in.is_started = true;
   if (!in.config.ports_file.empty()) pronto::write_ports_file(in.config.ports_file, in.ports);

@@ -210,10 +210,12 @@ class Callbacks(unittest.TestCase):
 
     def test_a_redirect_is_not_followed(self):
         target = self.receiver(lambda count: (204, {}))
+        sent = []
         for status in (301, 302, 303, 307, 308):
+            receiver = self.receiver(lambda count, status=status: (status, {"Location": target.url}))
+            sent.append((status, receiver, self.place(receiver.url)["id"]))
+        for status, receiver, order in sent:
             with self.subTest(status):
-                receiver = self.receiver(lambda count, status=status: (status, {"Location": target.url}))
-                order = self.place(receiver.url)["id"]
                 found = self.wait_for_state(order, "dead")
                 self.assertEqual(len(receiver.all()), 4)
                 self.assertIn("redirects are not followed", found["last_error"])

@@ -79,6 +79,17 @@ TEST(Capacity, AnOrderThatHasLeftSinceIsNotTheNextToLeave) {
   EXPECT_EQ(capacity.drain_time(1, start + 200ms), 1200ms + 1500ms - 200ms);
 }
 
+TEST(Capacity, TheHoleAfterAStartIsNotTheKitchensSpeed) {
+  Capacity capacity = kitchen();
+  capacity.on_in_flight(1000, start);
+  for (int i = 0; i < 4; ++i) capacity.on_ready(start);  // were in the oven when it was stopped
+  for (int i = 0; i < 14; ++i) capacity.on_ready(start + 20s + i * 2s);
+  std::array<StageNow, 3> stages{
+      {{4, 6000ms, {}, 500}, {4, 8000ms, {}, 500}, {4, 6000ms, {2s, 4s}, 0}}};
+  capacity.on_stages(stages, start + 46s);
+  EXPECT_EQ(capacity.drain_time(2, start + 46s), 4s);
+}
+
 TEST(Capacity, AKitchenThatIsSlowerThanItsStagesIsBelieved) {
   Capacity capacity = kitchen();
   capacity.on_in_flight(1000, start);

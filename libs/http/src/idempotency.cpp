@@ -188,6 +188,17 @@ Task<> Idempotency::stop(SteadyTime::duration limit) {
   (void)co_await with_deadline(limit, inside_->writing.join());
 }
 
+Task<bool> Idempotency::is_known(std::string caller, std::string key) {
+  const std::shared_ptr<Inside> inside = inside_;
+  if (inside->busy.contains({caller, key})) co_return true;
+  const std::int64_t oldest =
+      millis_of(inside->loop.wall_now()) - milliseconds{inside->options.kept}.count();
+  const Rows rows = co_await inside->database.query(
+      "select 1 from http_idempotency where caller = $1 and key = $2 and created_at > $3",
+      std::move(caller), std::move(key), oldest);
+  co_return !rows.empty();
+}
+
 Task<std::int64_t> Idempotency::delete_expired() {
   return inside_->delete_expired();
 }

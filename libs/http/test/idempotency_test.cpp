@@ -56,6 +56,19 @@ TEST_F(IdempotencyTest, ReplaysTheFirstAnswerForTheSameKeyAndBody) {
   EXPECT_EQ(ids_made, 1);
 }
 
+TEST_F(IdempotencyTest, TellsWhetherAKeyCameBeforeWithoutUsingIt) {
+  EXPECT_FALSE(loop.run(keys().is_known("alice", "k")));
+  {
+    const auto first = claim().value();
+    EXPECT_TRUE(loop.run(keys().is_known("alice", "k"))) << "under way";
+  }
+  crash();
+  EXPECT_TRUE(loop.run(keys().is_known("alice", "k")));
+  EXPECT_FALSE(loop.run(keys().is_known("bob", "k")));
+  EXPECT_FALSE(loop.run(keys().is_known("alice", "other")));
+  EXPECT_TRUE(claim("{}", "other").value().is_new());
+}
+
 TEST_F(IdempotencyTest, KeepsTheAnswerOverARestart) {
   claim().value().finish("the answer");
   loop.run_until_idle();

@@ -79,6 +79,10 @@ class Idempotency {
                                      std::function<std::string()> make_id,
                                      WhileBusy busy = WhileBusy::refuse);
 
+  /// Whether a request came with this key before, so that a repeat is no new work. Stores nothing.
+  /// Errors: throws `DatabaseError`.
+  Task<bool> is_known(std::string caller, std::string key);
+
   /// Deletes rows older than `kept`. Returns: how many.
   Task<std::int64_t> delete_expired();
 
