@@ -33,6 +33,14 @@ double rate_of(std::uint64_t count, Seconds time) {
   return time.count() > 0 ? static_cast<double>(count) / time.count() : 0;
 }
 
+/// Pronto says RabbitMQ for its product, since clients choose features by it, and who it is beside.
+std::string name_of(const wire::Table& broker) {
+  const std::string_view platform = broker.find_string("platform").value_or("");
+  if (platform.starts_with("Pronto ")) return std::string{platform};
+  return fmt::format("{} {}", broker.find_string("product").value_or("unknown"),
+                     broker.find_string("version").value_or(""));
+}
+
 /// Reports what happened since the last time.
 class Sampler {
  public:
@@ -151,9 +159,7 @@ class Load {
       const auto ready = co_await publishers_.back()->prepare();
       if (!ready) co_return ready.error();
     }
-    const wire::Table& broker = publishers_.front()->link().server_properties();
-    state_.result.product = broker.find_string("product").value_or("unknown");
-    state_.result.version = broker.find_string("version").value_or("");
+    state_.result.broker = name_of(publishers_.front()->link().server_properties());
     for (const auto& consumer : consumers_) serve(consumer->link(), *consumer);
     for (const auto& publisher : publishers_) serve(publisher->link(), *publisher);
     co_return Result<void, Failure>{};

@@ -63,8 +63,7 @@ struct LoadSample {
 };
 
 struct LoadResult {
-  std::string product;  ///< the broker, as it calls itself
-  std::string version;
+  std::string broker;  ///< name and version, as it calls itself
   std::chrono::duration<double> measured{};
   LoadCounters counted;  ///< while measuring
   double publish_rate = 0;

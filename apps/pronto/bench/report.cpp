@@ -87,8 +87,8 @@ json::object latency_object(const Histogram& histogram) {
 }  // namespace
 
 std::string to_table(const LoadOptions& options, const LoadResult& result) {
-  std::string out = fmt::format("{:<12}{} {} at {}\n", "broker", result.product, result.version,
-                                options.broker.to_string());
+  std::string out =
+      fmt::format("{:<12}{} at {}\n", "broker", result.broker, options.broker.to_string());
   out += fmt::format("{:<12}{}\n{:<12}{}\n", "load", load_line(options), "queues",
                      queues_line(options));
   out += fmt::format("{:<12}{} bytes, {}, {}; measured for {:.2f} s", "messages",
@@ -132,44 +132,42 @@ std::string to_json(const LoadOptions& options, const LoadResult& result) {
   const CheckTotals& check = result.check;
   json::object rates{{"published", result.publish_rate}, {"delivered", result.deliver_rate}};
   if (!options.is_unconfirmed) rates["confirmed"] = result.confirm_rate;
-  const json::object object{{"type", "result"},
-                            {"broker",
-                             {{"address", options.broker.to_string()},
-                              {"product", result.product},
-                              {"version", result.version}}},
-                            {"load",
-                             {{"publishers", options.publishers},
-                              {"queues", options.queue_count()},
-                              {"fan_out", options.fan_out},
-                              {"consumers_of_queue", options.consumers_of_queue},
-                              {"queue_type", options.queue_type},
-                              {"message_bytes", options.message_bytes},
-                              {"persistent", !options.is_transient},
-                              {"confirmed", !options.is_unconfirmed},
-                              {"window", options.window},
-                              {"rate", options.rate},
-                              {"backlog_max", options.backlog_max},
-                              {"prefetch", options.prefetch},
-                              {"ack_every", options.ack_every},
-                              {"warmup_seconds", options.count > 0 ? 0 : options.warmup.count()}}},
-                            {"measured_seconds", result.measured.count()},
-                            {"messages",
-                             {{"published", result.counted.published},
-                              {"confirmed", result.counted.confirmed},
-                              {"delivered", result.counted.delivered}}},
-                            {"per_second", rates},
-                            {"confirm_microseconds", latency_object(result.confirm)},
-                            {"end_to_end_microseconds", latency_object(result.end_to_end)},
-                            {"check",
-                             {{"right", result.is_right()},
-                              {"lost", check.lost},
-                              {"duplicates", check.duplicates},
-                              {"out_of_order", check.out_of_order},
-                              {"foreign", check.foreign},
-                              {"nacked", result.nacked},
-                              {"unanswered", result.unanswered},
-                              {"redelivered", result.redelivered}}},
-                            {"interrupted", result.is_interrupted}};
+  const json::object object{
+      {"type", "result"},
+      {"broker", {{"address", options.broker.to_string()}, {"name", result.broker}}},
+      {"load",
+       {{"publishers", options.publishers},
+        {"queues", options.queue_count()},
+        {"fan_out", options.fan_out},
+        {"consumers_of_queue", options.consumers_of_queue},
+        {"queue_type", options.queue_type},
+        {"message_bytes", options.message_bytes},
+        {"persistent", !options.is_transient},
+        {"confirmed", !options.is_unconfirmed},
+        {"window", options.window},
+        {"rate", options.rate},
+        {"backlog_max", options.backlog_max},
+        {"prefetch", options.prefetch},
+        {"ack_every", options.ack_every},
+        {"warmup_seconds", options.count > 0 ? 0 : options.warmup.count()}}},
+      {"measured_seconds", result.measured.count()},
+      {"messages",
+       {{"published", result.counted.published},
+        {"confirmed", result.counted.confirmed},
+        {"delivered", result.counted.delivered}}},
+      {"per_second", rates},
+      {"confirm_microseconds", latency_object(result.confirm)},
+      {"end_to_end_microseconds", latency_object(result.end_to_end)},
+      {"check",
+       {{"right", result.is_right()},
+        {"lost", check.lost},
+        {"duplicates", check.duplicates},
+        {"out_of_order", check.out_of_order},
+        {"foreign", check.foreign},
+        {"nacked", result.nacked},
+        {"unanswered", result.unanswered},
+        {"redelivered", result.redelivered}}},
+      {"interrupted", result.is_interrupted}};
   return json::serialize(object);
 }
 

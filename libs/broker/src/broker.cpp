@@ -118,15 +118,7 @@ void Broker::Inside::finish(WallTime now) {
     dispatch(*touched[i], now);
   }
   touched.clear();
-  for (auto at = awaiting_confirm.begin(); at != awaiting_confirm.end();) {
-    Channel& channel = *at->second;
-    confirm_durable(channel);
-    if (channel.unconfirmed.empty()) {
-      at = awaiting_confirm.erase(at);
-    } else {
-      ++at;
-    }
-  }
+  confirm_all();
   // What deliveries without ack have removed rides along with a unit of its own.
   if (!records.empty()) {
     write_records();
@@ -157,6 +149,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
   awaiting_get.erase({channel.connection->id, channel.id});
+  if (publishing == &channel) publishing = nullptr;
   if (!channel.reply_name.empty()) reply_channels.erase(channel.reply_name);
   Connection& connection = *channel.connection;
   connection.channels.erase(channel.id);
@@ -266,6 +259,7 @@ void Broker::on_publish(ConnectionId connection, ChannelId id, const wire::Basic
 
 void Broker::on_durable(JournalSequence sequence, WallTime now) {
   inside_->durable_upto = std::max(inside_->durable_upto, sequence);
+  inside_->has_durable_news = true;
   auto& awaiting = inside_->awaiting_durable;
   while (!awaiting.empty() && awaiting.front().first <= sequence) {
     const auto found =

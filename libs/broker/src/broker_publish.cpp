@@ -136,7 +136,7 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
   if (channel.mode == Channel::Mode::confirm) {
     channel.unconfirmed.push_back({++channel.published_count, JournalSequence{}, is_taken});
     if (new_bodies.size() > records_before) new_unconfirmed.push_back(&channel.unconfirmed.back());
-    awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+    await_confirm(channel);
   }
   return {};
 }
@@ -384,7 +384,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   if (new_bodies.size() > bodies_before || !records.empty()) {
     new_unconfirmed.push_back(&channel.unconfirmed.back());
   }
-  awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  await_confirm(channel);
   return {};
 }
 
@@ -402,6 +402,32 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   send(channel, wire::TxRollbackOk{});
   return {};
+}
+
+void Broker::Inside::await_confirm(Channel& channel) {
+  awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  publishing = &channel;
+}
+
+/// Ends a command for publishers: all of them when more has become durable, else only the one that
+/// has just published, so that a publish costs the same however many others wait.
+void Broker::Inside::confirm_all() {
+  Channel* only = std::exchange(publishing, nullptr);
+  if (!std::exchange(has_durable_news, false)) {
+    if (!only) return;
+    confirm_durable(*only);
+    if (only->unconfirmed.empty()) awaiting_confirm.erase({only->connection->id, only->id});
+    return;
+  }
+  for (auto at = awaiting_confirm.begin(); at != awaiting_confirm.end();) {
+    Channel& channel = *at->second;
+    confirm_durable(channel);
+    if (channel.unconfirmed.empty()) {
+      at = awaiting_confirm.erase(at);
+    } else {
+      ++at;
+    }
+  }
 }
 
 /// Tells the publisher of the longest durable prefix, with one ack for all of it.

@@ -80,8 +80,6 @@ struct Channel {
     bool is_ack;
   };
   std::deque<Unconfirmed> unconfirmed;
-  bool is_touched = false;  ///< may have something to confirm
-
   std::vector<HeldPublish> held_publishes;
   std::vector<HeldAnswer> held_answers;
   std::size_t held_bytes = 0;  ///< of the held publishes
@@ -201,6 +199,8 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::TxSelect& method, WallTime now);
   Outcome on(Channel& channel, const wire::TxCommit& method, WallTime now);
   Outcome on(Channel& channel, const wire::TxRollback& method, WallTime now);
+  void await_confirm(Channel& channel);
+  void confirm_all();
   void confirm_durable(Channel& channel);
   void enforce_length(Queue& queue, WallTime now);
 
@@ -235,6 +235,7 @@ class Broker::Inside {
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
   /// Channels with a basic.get that waits for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_get;
+  bool has_durable_news = false;  ///< any of them may have something to confirm
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::uint64_t last_ticket = 0;
@@ -247,6 +248,7 @@ class Broker::Inside {
   std::vector<QueueId> new_queues;       // that got journaled messages
   std::vector<FetchTicket> new_fetches;  // of bodies that are still to be written
   std::vector<Queue*> touched;
+  Channel* publishing = nullptr;  // may have something to confirm; the only one without news
 
   // Recovery.
   /// Of the unit under way, and before; nothing for one that could not be read.

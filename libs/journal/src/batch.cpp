@@ -65,8 +65,19 @@ void seal(Bytes& batch, BatchHeader header) {
   store(batch, checksum_offset, checksum_of(batch));
 }
 
-bool may_begin_batch(BytesView bytes) noexcept {
-  return bytes.size() >= sizeof batch_magic && load<std::uint32_t>(bytes, 0) == batch_magic;
+std::size_t find_batch_start(BytesView bytes) noexcept {
+  constexpr int first_octet = batch_magic & 0xFF;
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    // Passes over the zeros of an unused rest at the speed of memory.
+    const void* hit = std::memchr(bytes.data() + at, first_octet, bytes.size() - at);
+    if (hit == nullptr) break;
+    at = static_cast<std::size_t>(static_cast<const std::byte*>(hit) - bytes.data());
+    if (at % 8 == 0 && bytes.size() - at >= sizeof batch_magic &&
+        load<std::uint32_t>(bytes, at) == batch_magic) {
+      return at;
+    }
+  }
+  return bytes.size();
 }
 
 std::optional<BatchHeader> decode_batch_header(BytesView bytes) {

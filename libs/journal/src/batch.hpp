@@ -52,8 +52,9 @@ struct BatchHeader {
 };
 /// Writes header and checksum into the first bytes of `batch`, which holds the records behind them.
 void seal(Bytes& batch, BatchHeader header);
-/// Whether `bytes` start with a batch's magic.
-bool may_begin_batch(BytesView bytes) noexcept;
+/// Returns: the first multiple of 8 where a batch's magic stands; the size of `bytes` when there is
+/// none.
+std::size_t find_batch_start(BytesView bytes) noexcept;
 /// Returns: the header as it stands there, its checksum not yet compared; nothing when it cannot be
 /// one.
 std::optional<BatchHeader> decode_batch_header(BytesView bytes);

@@ -44,7 +44,7 @@ class SegmentReader {
   /// The first place from `offset` on where a batch may begin; the end when there is none. Reads
   /// in large pieces: a segment's unused rest is looked at on every start.
   Result<std::uint64_t> next_candidate(std::uint64_t offset) {
-    for (; offset + batch_header_bytes <= size_; offset += 8) {
+    while (offset + batch_header_bytes <= size_) {
       if (offset < window_at_ || offset + 8 > window_at_ + window_.size()) {
         window_at_ = offset;
         window_.resize(std::min<std::uint64_t>(window_bytes, size_ - offset));
@@ -53,7 +53,10 @@ class SegmentReader {
         window_.resize(*got);
         if (window_.size() < 8) return size_;
       }
-      if (may_begin_batch(BytesView{window_}.subspan(offset - window_at_))) return offset;
+      const BytesView rest = BytesView{window_}.subspan(offset - window_at_);
+      const std::size_t found = find_batch_start(rest);
+      if (found < rest.size()) return offset + found;
+      offset += rest.size() / 8 * 8;
     }
     return size_;
   }

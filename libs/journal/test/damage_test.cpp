@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "batch.hpp"
 #include "fixture.hpp"
 
@@ -135,6 +137,24 @@ TEST(Version, OfANewerProgramIsRefusedAndNothingIsTouched) {
   Told told;
   EXPECT_EQ(open_log(disk, told).error(), make_error_code(Error::too_new));
   EXPECT_EQ(disk.write_count(), writes);
+}
+
+TEST(FindBatchStart, FindsOnlyAWholeMagicOnAMultipleOfEight) {
+  Bytes bytes(64, std::byte{'P'});
+  const auto put = [&](std::size_t at, std::string_view text) {
+    std::memcpy(bytes.data() + at, text.data(), text.size());
+  };
+  put(4, "PBAT");
+  put(8, "PBAX");
+  put(60, "PBAT");
+  EXPECT_EQ(find_batch_start(bytes), bytes.size());
+  put(56, "PBAT");
+  EXPECT_EQ(find_batch_start(bytes), 56U);
+  EXPECT_EQ(find_batch_start(BytesView{bytes}.first(59)), 59U) << "cut in the magic";
+  put(24, "PBAT");
+  EXPECT_EQ(find_batch_start(bytes), 24U);
+  EXPECT_EQ(find_batch_start(Bytes(1000)), 1000U);
+  EXPECT_EQ(find_batch_start({}), 0U);
 }
 
 }  // namespace
