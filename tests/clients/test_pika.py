@@ -246,6 +246,19 @@ class Behaviour:
         channel.exchange_delete("chosen")
         channel.exchange_delete("rest")
 
+    def test_an_exchange_bound_to_itself_can_be_deleted_and_bindings_made_after_it(self):
+        channel = self.channel()
+        for _ in range(3):
+            channel.exchange_declare("narcissus", "fanout")
+            channel.exchange_bind("narcissus", "narcissus")
+            queue = self.queue(channel)
+            channel.queue_bind(queue, "narcissus")
+            channel.basic_publish("narcissus", "", b"once")
+            self.assertEqual(self.get(channel, queue, auto_ack=True)[2], b"once")
+            self.assertEqual(self.count(channel, queue), 0)
+            channel.exchange_delete("narcissus")
+        channel.queue_bind(self.queue(channel), "amq.fanout")
+
     def test_an_auto_delete_exchange_goes_with_its_last_binding(self):
         channel = self.channel()
         channel.exchange_declare("fleeting", "fanout", auto_delete=True)

@@ -201,9 +201,10 @@ void Broker::Inside::delete_exchange(Exchange& exchange, VirtualHost& host) {
   }
   std::vector<std::string> sources;
   for (auto& [name, source] : host.exchanges) {
+    if (source.get() == &exchange) continue;  // bound to itself: counted above
     const std::size_t gone = source->unbind_all({nullptr, &exchange}).size();
     host.binding_count -= gone;
-    if (gone > 0 && source.get() != &exchange) sources.push_back(name);
+    if (gone > 0) sources.push_back(name);
   }
   host.exchanges.erase(host.exchanges.find(exchange.name));
   delete_unused(sources, host);
