@@ -377,6 +377,14 @@ class Behaviour:
         self.assertEqual(left, [2, 1, 0])
         self.assertEqual(channel.basic_get(queue), (None, None, None))
 
+    def test_get_finds_what_was_published_before_on_the_channel(self):
+        channel = self.channel()
+        queue = self.queue(channel, "at-once", durable=True)
+        for index in range(50):
+            channel.basic_publish("", queue, str(index), PERSISTENT)
+            self.assertEqual(channel.basic_get(queue, auto_ack=bool(index % 2))[2], str(index).encode())
+        channel.queue_delete(queue)
+
     def test_a_consumer_is_told_when_its_queue_is_deleted(self):
         channel, other = self.channel(), self.channel()
         queue = self.queue(channel, "doomed", auto_delete=True)

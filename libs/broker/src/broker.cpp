@@ -85,6 +85,7 @@ void Broker::Inside::finish(WallTime now) {
   new_bodies.clear();
   new_unconfirmed.clear();
   new_queues.clear();
+  if (!waiting_gets.empty()) answer_waiting_gets();
   for (std::size_t i = 0; i < touched.size(); ++i) {
     touched[i]->is_touched = false;
     dispatch(*touched[i], now);
@@ -128,6 +129,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
+  std::erase(waiting_gets, &channel);
   if (!channel.reply_name.empty()) reply_channels.erase(channel.reply_name);
   Connection& connection = *channel.connection;
   connection.channels.erase(channel.id);
@@ -213,6 +215,10 @@ void Broker::on_method(ConnectionId connection, ChannelId id, const wire::Method
   Channel* channel = inside_->find_channel(connection, id);
   if (!channel) return;
   const wire::MethodId method_id = wire::id_of(method);
+  const bool is_answer = method_id == wire::BasicAck::id || method_id == wire::BasicNack::id ||
+                         method_id == wire::BasicReject::id;
+  // Replies keep the order of their questions.
+  if (channel->waiting_get && !is_answer) inside_->give_up_get(*channel);
   const Inside::Outcome outcome = std::visit(
       [&](const auto& one) -> Inside::Outcome {
         if constexpr (requires { inside_->on(*channel, one, now); }) {

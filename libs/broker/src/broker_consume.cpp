@@ -139,9 +139,19 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
     discard(queue, entry, "expired", now);
   }
   const Entry* front = queue.front();
-  if (!front || !is_deliverable(*front)) {
-    send(channel, wire::BasicGetEmpty{});
+  if (front && !is_deliverable(*front)) {
+    channel.waiting_get = {&queue, method.no_ack};
+    waiting_gets.push_back(&channel);
     return {};
+  }
+  answer_get(channel, queue, method.no_ack);
+  return {};
+}
+
+void Broker::Inside::answer_get(Channel& channel, Queue& queue, bool no_ack) {
+  if (!queue.front()) {
+    send(channel, wire::BasicGetEmpty{});
+    return;
   }
   const Entry entry = queue.take_front();
   const std::uint64_t tag = ++channel.last_delivery_tag;
@@ -149,13 +159,30 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
   effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
                   static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
                   shown_count(queue, entry)});
-  if (method.no_ack) {
+  if (no_ack) {
     drop(queue, entry);
   } else {
     ++queue.unacked_count;
     channel.unacked.push_back({tag, &queue, nullptr, entry});
   }
-  return {};
+}
+
+/// Answers those whose message has become durable, or has gone meanwhile.
+void Broker::Inside::answer_waiting_gets() {
+  std::erase_if(waiting_gets, [this](Channel* channel) {
+    const Channel::WaitingGet get = *channel->waiting_get;
+    if (get.queue->front() && !is_deliverable(*get.queue->front())) return false;
+    channel->waiting_get.reset();
+    answer_get(*channel, *get.queue, get.no_ack);
+    return true;
+  });
+}
+
+/// The channel asks for something else, or the queue goes: what is durable now counts.
+void Broker::Inside::give_up_get(Channel& channel) {
+  channel.waiting_get.reset();
+  std::erase(waiting_gets, &channel);
+  send(channel, wire::BasicGetEmpty{});
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicAck& method,

@@ -488,6 +488,9 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
   if (queue.is_durable && !queue.owner) record(QueueDeletedRecord{queue.id});
   for (const Entry& entry : queue.take_all()) release(*entry.message);
+  for (Channel* channel : std::vector<Channel*>(waiting_gets)) {
+    if (channel->waiting_get->queue == &queue) give_up_get(*channel);
+  }
   // Deliveries in hand lose their queue: their answers are taken and change nothing.
   for (auto& [id, connection] : connections) {
     for (auto& [number, channel] : connection->channels) {

@@ -77,6 +77,13 @@ struct Channel {
   std::vector<HeldPublish> held_publishes;
   std::vector<HeldAnswer> held_answers;
 
+  /// A basic.get whose message is not durable yet: answered when it is.
+  struct WaitingGet {
+    Queue* queue = nullptr;
+    bool no_ack = false;
+  };
+  std::optional<WaitingGet> waiting_get;
+
   std::string last_queue;          ///< declared last: what an empty queue name means
   std::string reply_consumer_tag;  ///< of direct reply-to; empty: none
   std::string reply_name;          ///< what reply_to becomes
@@ -147,6 +154,9 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::BasicConsume& method, WallTime now);
   Outcome on(Channel& channel, const wire::BasicCancel& method, WallTime now);
   Outcome on(Channel& channel, const wire::BasicGet& method, WallTime now);
+  void answer_get(Channel& channel, Queue& queue, bool no_ack);
+  void answer_waiting_gets();
+  void give_up_get(Channel& channel);
   Outcome on(Channel& channel, const wire::BasicAck& method, WallTime now);
   Outcome on(Channel& channel, const wire::BasicReject& method, WallTime now);
   Outcome on(Channel& channel, const wire::BasicNack& method, WallTime now);
@@ -210,6 +220,7 @@ class Broker::Inside {
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;
   /// Channels with publishes that wait for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
+  std::vector<Channel*> waiting_gets;
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::uint64_t last_ticket = 0;
