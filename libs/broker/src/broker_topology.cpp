@@ -329,6 +329,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   } else if (name.starts_with("amq.")) {
     return reserved_prefix("queue", name);
   }
+  // An exclusive queue ends with its connection, so with the process: there is nothing to write.
+  const bool is_durable = method.durable && !method.exclusive;
   const std::string subject = queue_subject(name, host.name);
   const auto found = host.queues.find(name);
   if (found != host.queues.end()) {
@@ -336,8 +338,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     const Outcome allowed = check_exclusive(channel, known);
     if (!allowed) return allowed.error();
     if (known.owner.has_value() != method.exclusive) return locked(known);
-    if (known.is_durable != method.durable) {
-      return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
+    if (known.is_durable != is_durable) {
+      return inequivalent("durable", subject, text_of(is_durable), text_of(known.is_durable));
     }
     if (known.is_auto_delete != method.auto_delete) {
       return inequivalent("auto_delete", subject, text_of(method.auto_delete),
@@ -355,9 +357,9 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
       return Fault{ReplyCode::precondition_failed,
                    fmt::format("invalid property '{}' for {}", property, subject)};
     };
-    if (!method.durable) return wrong("non-durable");
-    if (method.exclusive) return wrong("exclusive-owner");
     if (method.auto_delete) return wrong("auto-delete");
+    if (method.exclusive) return wrong("exclusive-owner");
+    if (!is_durable) return wrong("non-durable");
   }
   if (host.queues.size() >= limits.queues_max) {
     return Fault{ReplyCode::precondition_failed,
@@ -366,8 +368,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   }
   auto made = std::make_unique<Queue>(QueueId{++last_queue_id}, host.name, name,
                                       std::move(*arguments), method.arguments);
-  // An exclusive queue ends with its connection, so with the process: there is nothing to write.
-  made->is_durable = method.durable;
+  made->is_durable = is_durable;
   made->is_auto_delete = method.auto_delete;
   if (method.exclusive) made->owner = channel.connection->id;
   made->unused_since = to_milliseconds(now);
