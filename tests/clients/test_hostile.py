@@ -6,6 +6,9 @@ client that did nothing wrong is served on the connection that it had all along.
 """
 
 import contextlib
+import datetime
+import os
+import random
 import re
 import resource
 import select
@@ -458,6 +461,67 @@ class Limits(AgainstPronto):
             peer.send(1, spec.Basic.Qos())
         for _ in range(2000):
             self.assertIsInstance(peer.receive(), spec.Basic.QosOk)
+
+
+# -- bytes gone wrong -----------------------------------------------------------
+
+
+def conversation():
+    """What a client sends that does a bit of everything, frame by frame."""
+    headers = {"text": "x", "list": [1, {"deep": None}], "time": datetime.datetime(2024, 1, 1), "CC": ["other"]}
+    methods = [
+        spec.Queue.Declare(queue="mutant", auto_delete=True, arguments={"x-message-ttl": 1000, "x-expires": 1000}),
+        spec.Exchange.Declare(exchange="mutant", type="fanout", auto_delete=True, arguments={"alternate-exchange": "a"}),
+        spec.Queue.Bind(queue="mutant", exchange="mutant", routing_key="k", arguments={"a": 1}),
+        spec.Basic.Qos(prefetch_count=10), spec.Basic.Consume(queue="mutant", arguments={"x-priority": 1}),
+        spec.Confirm.Select(), "publish", "publish", spec.Basic.Get(queue="mutant"), spec.Basic.Ack(delivery_tag=1),
+        spec.Basic.Nack(delivery_tag=0, multiple=True), spec.Basic.Recover(requeue=True), spec.Exchange.Bind(
+            destination="mutant", source="amq.direct", routing_key="k"), spec.Queue.Purge(queue="mutant"),
+        spec.Basic.Cancel(consumer_tag="c"), spec.Channel.Close(0, "", 0, 0), spec.Channel.Open(), spec.Tx.Select(),
+        "publish", spec.Tx.Commit(), spec.Queue.Delete(queue="mutant"), spec.Exchange.Delete(exchange="mutant")]
+    frames = []
+    for method in methods:
+        if not isinstance(method, str):
+            frames.append(frame.Method(1, method).marshal())
+            continue
+        properties = spec.BasicProperties(headers=headers, delivery_mode=2, expiration="500", priority=3, message_id="m")
+        frames += [frame.Method(1, spec.Basic.Publish(exchange="mutant", routing_key="k", mandatory=True)).marshal(),
+                   frame.Header(1, 8, properties).marshal(), frame.Body(1, b"half").marshal(),
+                   frame.Body(1, b"half").marshal()]
+    return frames
+
+
+def mutate(chance, frames):
+    """Frames left out, doubled or swapped, bytes flipped, lengths made wrong, the end cut off."""
+    frames = list(frames)
+    for _ in range(chance.randrange(3)):
+        at = chance.randrange(len(frames))
+        frames[at:at + 1] = chance.choice([[], [frames[at]] * 2, [chance.choice(frames), frames[at]]])
+    data = bytearray(b"".join(frames))
+    for _ in range(chance.choice([0, 1, 1, 2, 8])):
+        at = chance.randrange(len(data))
+        data[at] = chance.choice([0, 1, 0x7F, 0x80, 0xFF, data[at] ^ 1 << chance.randrange(8), chance.randrange(256)])
+    return bytes(data[:chance.choice([len(data), len(data), chance.randrange(len(data))])])
+
+
+class Mutants(AgainstPronto):
+    """PRONTO_SEED=N repeats one, PRONTO_MUTANTS=N runs as many."""
+
+    def test_bytes_gone_wrong_hurt_nobody_else(self):
+        frames = conversation()
+        given = os.environ.get("PRONTO_SEED")
+        seeds = [int(given)] if given else [
+            random.SystemRandom().randrange(2**32) for _ in range(int(os.environ.get("PRONTO_MUTANTS", "500")))]
+        for seed in seeds:
+            with self.subTest(f"PRONTO_SEED={seed}"):
+                with Peer(self.broker.port) as peer:
+                    peer.open()
+                    peer.send_bytes(mutate(random.Random(seed), frames))
+                    with contextlib.suppress(OSError):  # cut off already
+                        peer.socket.shutdown(socket.SHUT_WR)
+                    peer.receive_to_end()
+                self.assertTrue(self.broker.process.is_running(), self.broker.process.log_tail())
+        self.assertTrue(self.bystander.is_served())
 
 
 # -- those who do not speak -----------------------------------------------------

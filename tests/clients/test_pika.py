@@ -246,6 +246,19 @@ class Behaviour:
         channel.exchange_delete("chosen")
         channel.exchange_delete("rest")
 
+    def test_an_exchange_bound_to_itself_can_be_deleted_and_bindings_made_after_it(self):
+        channel = self.channel()
+        for _ in range(3):
+            channel.exchange_declare("narcissus", "fanout")
+            channel.exchange_bind("narcissus", "narcissus")
+            queue = self.queue(channel)
+            channel.queue_bind(queue, "narcissus")
+            channel.basic_publish("narcissus", "", b"once")
+            self.assertEqual(self.get(channel, queue, auto_ack=True)[2], b"once")
+            self.assertEqual(self.count(channel, queue), 0)
+            channel.exchange_delete("narcissus")
+        channel.queue_bind(self.queue(channel), "amq.fanout")
+
     def test_an_auto_delete_exchange_goes_with_its_last_binding(self):
         channel = self.channel()
         channel.exchange_declare("fleeting", "fanout", auto_delete=True)
@@ -363,6 +376,14 @@ class Behaviour:
         left = [channel.basic_get(queue)[0].message_count for _ in range(3)]
         self.assertEqual(left, [2, 1, 0])
         self.assertEqual(channel.basic_get(queue), (None, None, None))
+
+    def test_get_finds_what_was_published_before_on_the_channel(self):
+        channel = self.channel()
+        queue = self.queue(channel, "at-once", durable=True)
+        for index in range(50):
+            channel.basic_publish("", queue, str(index), PERSISTENT)
+            self.assertEqual(channel.basic_get(queue, auto_ack=bool(index % 2))[2], str(index).encode())
+        channel.queue_delete(queue)
 
     def test_a_consumer_is_told_when_its_queue_is_deleted(self):
         channel, other = self.channel(), self.channel()

@@ -40,9 +40,6 @@ class Conversation:
 
     def __init__(self, port):
         self.peer = Peer(port).open()
-        self.watcher = Peer(port).open()
-        self.watcher.call(1, spec.Confirm.Select())
-        self.watcher.call(1, spec.Queue.Declare(queue="watched", durable=True))
         self.transcript = []
         self.last_tag = 0
         self.mode = "plain"
@@ -86,7 +83,6 @@ class Conversation:
                 self.until(spec.Basic.Ack, spec.Basic.Nack)
             else:
                 self.settle()
-                self.wait_durable()
         elif kind == "answer":
             method, back = what
             # Among the latest tags; now and then one that was never given.
@@ -103,12 +99,6 @@ class Conversation:
             peer.call(1, spec.Channel.Open())
             self.mode, self.last_tag = "plain", 0
 
-    def wait_durable(self):
-        """Pronto delivers what is persistent once it is durable. There is one log, so a confirm covers what came before."""
-        peer = self.watcher
-        peer.publish(1, "", "watched", properties=spec.BasicProperties(delivery_mode=2))
-        assert isinstance(peer.receive(), spec.Basic.Ack)
-
     def settle(self):
         """What has no answer of its own was done, or refused, by the answer to the next question."""
         self.peer.send(1, spec.Basic.Qos())
@@ -121,11 +111,7 @@ class Conversation:
             self.peer.call(1, spec.Queue.Delete(queue=name))
         for name in ("e1", "e2"):
             self.peer.call(1, spec.Exchange.Delete(exchange=name))
-        self.close()
-
-    def close(self):
         self.peer.close()
-        self.watcher.close()
 
 
 OK = (spec.Queue.DeclareOk, spec.Queue.BindOk, spec.Queue.UnbindOk, spec.Queue.PurgeOk, spec.Queue.DeleteOk,
@@ -206,7 +192,7 @@ class RandomScripts(unittest.TestCase):
                 self.fail(f"a script closed its connection: {pronto}; PRONTO_SEED={seed}")
             finally:
                 for side in sides:
-                    side.close()
+                    side.peer.close()
 
 
 if __name__ == "__main__":

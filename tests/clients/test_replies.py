@@ -395,6 +395,27 @@ def _(peer):
     return declared(peer, {"x-queue-type": "quorum"}, queue="pq", durable=True, exclusive=False, auto_delete=True)
 
 
+@row("x-queue-type = quorum, nothing right")
+def _(peer):
+    return declared(peer, {"x-queue-type": "quorum"}, queue="pq", exclusive=True, auto_delete=True)
+
+
+@row("x-queue-type = quorum, non durable and auto-delete")
+def _(peer):
+    return declared(peer, {"x-queue-type": "quorum"}, queue="pq", exclusive=False, auto_delete=True)
+
+
+@row("x-queue-type = quorum, non durable and exclusive")
+def _(peer):
+    return declared(peer, {"x-queue-type": "quorum"}, queue="pq", exclusive=True)
+
+
+@row("exclusive queue redeclared as durable")
+def _(peer):
+    queue(peer, "never-durable")
+    return declared(peer, queue="never-durable", durable=True)
+
+
 @row("x-queue-type = bogus")
 def _(peer):
     return declared(peer, {"x-queue-type": "bogus"}, queue="pq")

@@ -235,6 +235,10 @@ void Broker::on_method(ConnectionId connection, ChannelId id, const wire::Method
   Channel* channel = inside_->find_channel(connection, id);
   if (!channel) return;
   const wire::MethodId method_id = wire::id_of(method);
+  const bool may_overtake = method_id == wire::BasicAck::id || method_id == wire::BasicNack::id ||
+                            method_id == wire::BasicReject::id || method_id == wire::BasicGet::id;
+  // Replies keep the order of their questions.
+  if (!channel->waiting_gets.empty() && !may_overtake) inside_->give_up_gets(*channel);
   const Inside::Outcome outcome = std::visit(
       [&](const auto& one) -> Inside::Outcome {
         if constexpr (requires { inside_->on(*channel, one, now); }) {

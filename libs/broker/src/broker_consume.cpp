@@ -178,6 +178,14 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
   return true;
 }
 
+void Broker::Inside::give_up_gets(Channel& channel) {
+  for (std::size_t count = channel.waiting_gets.size(); count > 0; --count) {
+    send(channel, wire::BasicGetEmpty{});
+  }
+  channel.waiting_gets.clear();
+  awaiting_get.erase({channel.connection->id, channel.id});
+}
+
 void Broker::Inside::serve_gets(WallTime now) {
   for (auto at = awaiting_get.begin(); at != awaiting_get.end();) {
     auto& waiting = at->second->waiting_gets;

@@ -209,9 +209,10 @@ void Broker::Inside::delete_exchange(Exchange& exchange, VirtualHost& host) {
   }
   std::vector<std::string> sources;
   for (auto& [name, source] : host.exchanges) {
+    if (source.get() == &exchange) continue;  // bound to itself: counted above
     const std::size_t gone = source->unbind_all({nullptr, &exchange}).size();
     host.binding_count -= gone;
-    if (gone > 0 && source.get() != &exchange) sources.push_back(name);
+    if (gone > 0) sources.push_back(name);
   }
   host.exchanges.erase(host.exchanges.find(exchange.name));
   delete_unused(sources, host);
@@ -339,6 +340,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   } else if (name.starts_with("amq.")) {
     return reserved_prefix("queue", name);
   }
+  // An exclusive queue ends with its connection, so with the process: there is nothing to write.
+  const bool is_durable = method.durable && !method.exclusive;
   const std::string subject = queue_subject(name, host.name);
   const auto found = host.queues.find(name);
   if (found != host.queues.end()) {
@@ -346,8 +349,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     const Outcome allowed = check_exclusive(channel, known);
     if (!allowed) return allowed.error();
     if (known.owner.has_value() != method.exclusive) return locked(subject);
-    if (known.is_durable != method.durable) {
-      return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
+    if (known.is_durable != is_durable) {
+      return inequivalent("durable", subject, text_of(is_durable), text_of(known.is_durable));
     }
     if (known.is_auto_delete != method.auto_delete) {
       return inequivalent("auto_delete", subject, text_of(method.auto_delete),
@@ -365,9 +368,9 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
       return Fault{ReplyCode::precondition_failed,
                    fmt::format("invalid property '{}' for {}", property, subject)};
     };
-    if (!method.durable) return wrong("non-durable");
-    if (method.exclusive) return wrong("exclusive-owner");
     if (method.auto_delete) return wrong("auto-delete");
+    if (method.exclusive) return wrong("exclusive-owner");
+    if (!is_durable) return wrong("non-durable");
   }
   if (host.queues.size() >= limits.queues_max) {
     return Fault{ReplyCode::precondition_failed,
@@ -376,8 +379,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   }
   auto made = std::make_unique<Queue>(QueueId{++last_queue_id}, host.name, name,
                                       std::move(*arguments), method.arguments);
-  // An exclusive queue ends with its connection, so with the process: there is nothing to write.
-  made->is_durable = method.durable;
+  made->is_durable = is_durable;
   made->is_auto_delete = method.auto_delete;
   if (method.exclusive) made->owner = channel.connection->id;
   made->unused_since = to_milliseconds(now);

@@ -170,6 +170,8 @@ class Broker::Inside {
   void requeue_all(Channel& channel, WallTime now);
   /// Answers a get when it can be: false while its message is still being written.
   bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
+  /// The channel asks for something else: its gets find nothing.
+  void give_up_gets(Channel& channel);
   void serve_gets(WallTime now);
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
