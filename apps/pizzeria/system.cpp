@@ -213,6 +213,10 @@ class System::Inside {
     add_page_routes(router);
     add_description_routes(router);
     add_health_routes(router);
+    router.otherwise([](http::Request& request) -> Task<http::Response> {
+      co_return render_problem(request,
+                               http::not_found("There is nothing at " + request.path + '.'));
+    });
     http::Server::Options options;
     if (listener) options.amqp_address = listener->local().to_string();
     server = std::make_unique<http::Server>(
