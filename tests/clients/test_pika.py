@@ -814,10 +814,11 @@ class Blocked(Client):
             consumer.basic_ack(method.delivery_tag)
             bodies += 1
         self.assertEqual(body, b"the last one")
-        while len(told) < 2:
+        while told[-1] != "unblocked":
             self.assertLess(time.monotonic(), deadline, "never unblocked")
             publisher.connection.process_data_events(0.05)
-        self.assertEqual(told, ["low on memory", "unblocked"])
+        # What was held back may fill the memory again; each time it is said, and taken back.
+        self.assertEqual(told, ["low on memory", "unblocked"] * (len(told) // 2))
         consumer.queue_delete(queue)
 
 

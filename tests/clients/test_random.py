@@ -182,7 +182,8 @@ class RandomScripts(unittest.TestCase):
                         side.do(step)
                     pronto, rabbit = (side.transcript[before:] for side in sides)
                     history = "\n".join(f"  {n}: {steps[n]}" for n in range(max(0, number - 25), number + 1))
-                    self.assertEqual(pronto, rabbit, f"step {number}, Pronto's first; repeat with PRONTO_SEED={seed}\n{history}")
+                    self.assertEqual(
+                        pronto, rabbit, f"step {number}, Pronto's first; repeat with PRONTO_SEED={seed}\n{history}")
                     if pronto and pronto[-1].startswith("CONNECTION"):
                         break
                 else:
