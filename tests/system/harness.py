@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -39,9 +40,13 @@ def eventually(what, condition, seconds=30.0, every=0.02):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that no outgoing connection is given, so that it is still free after a restart."""
+    for _ in range(1000):
+        port = random.randrange(10_000, 32_000)  # below Linux's range for outgoing ones
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Process:
