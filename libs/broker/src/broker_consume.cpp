@@ -138,8 +138,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
   const WaitingGet get{queue.id, method.no_ack};
   if (channel.waiting_gets.empty() && try_get(channel, get, now)) return {};
   if (channel.waiting_gets.size() >= limits.waiting_gets_max) {
-    return Fault{ReplyCode::resource_error,
-                 fmt::format("more than {} basic.get wait for the disk", limits.waiting_gets_max)};
+    return Fault{
+        .code = ReplyCode::resource_error,
+        .text = fmt::format("more than {} basic.get wait for the disk", limits.waiting_gets_max),
+        .is_connection_error = false};
   }
   channel.waiting_gets.push_back(get);
   awaiting_get.emplace(std::pair{channel.connection->id, channel.id}, &channel);

@@ -71,17 +71,24 @@ ContentPtr with_properties(const Content& content, Change change) {
   return copy;
 }
 
+/// A fault that costs the peer its channel, and the transaction with it, not the connection.
+Fault on_channel(Fault fault) {
+  fault.is_connection_error = false;
+  return fault;
+}
+
 Fault transaction_is_large(const Limits& limits) {
-  return Fault{ReplyCode::resource_error,
-               fmt::format("the transaction is larger than {} bytes", limits.unit_bytes_max)};
+  return on_channel(
+      {.code = ReplyCode::resource_error,
+       .text = fmt::format("the transaction is larger than {} bytes", limits.unit_bytes_max)});
 }
 
 }  // namespace
 
 Fault transaction_is_full(const Limits& limits) {
-  return Fault{ReplyCode::resource_error,
-               fmt::format("a transaction holds at most {} publishes and answers",
-                           limits.transaction_count_max)};
+  return on_channel({.code = ReplyCode::resource_error,
+                     .text = fmt::format("a transaction holds at most {} publishes and answers",
+                                         limits.transaction_count_max)});
 }
 
 Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
@@ -333,7 +340,8 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
     return properties_of(*held.content).is_persistent();
   });
   if (has_persistent && !effects.has_room()) {
-    return Fault{ReplyCode::resource_error, "no room on the disk for the transaction"};
+    return on_channel(
+        {.code = ReplyCode::resource_error, .text = "no room on the disk for the transaction"});
   }
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;

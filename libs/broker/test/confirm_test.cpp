@@ -194,7 +194,7 @@ TEST_F(Confirms, GetsThatWaitAreLimited) {
   peer.get("q");
   EXPECT_EQ(peer.get("q"), "");
   EXPECT_EQ(peer.get("q"),
-            "connection closed 506 RESOURCE_ERROR - more than 2 basic.get wait for the disk");
+            "channel closed 506 RESOURCE_ERROR - more than 2 basic.get wait for the disk");
 }
 
 }  // namespace

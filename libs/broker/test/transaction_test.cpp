@@ -160,7 +160,7 @@ TEST_F(Transactions, ATransactionHoldsPublishesAndAnswersUpToItsLimit) {
   EXPECT_THAT(other.told(), IsEmpty());
   other.send("q", "x");
   EXPECT_THAT(other.told(),
-              ElementsAre("connection closed 506 RESOURCE_ERROR - a transaction holds at most 3 "
+              ElementsAre("channel closed 506 RESOURCE_ERROR - a transaction holds at most 3 "
                           "publishes and answers"));
 }
 

@@ -402,7 +402,7 @@ TEST_F(Host, ATransactionThatNoSegmentTakesIsRefusedAndTheJournalGoesOn) {
   client->send(1, wire::TxSelect{});
   for (int i = 0; i < 5; ++i) client->publish(1, "q", std::string(150 * 1024, 'x'));
   client->send(1, wire::TxCommit{});
-  EXPECT_THAT(client->told(), Contains(HasSubstr("0 connection.close 506 RESOURCE_ERROR")));
+  EXPECT_THAT(client->told(), Contains(HasSubstr("1 channel.close 506 RESOURCE_ERROR")));
   EXPECT_TRUE(failures.empty());
   EXPECT_EQ(queue("q").ready_count, 0U);
 }
