@@ -10,6 +10,7 @@ PRONTO_SEED=N repeats one script; PRONTO_SCRIPTS=N runs as many.
 import contextlib
 import os
 import random
+import re
 import unittest
 
 from pika import spec
@@ -165,6 +166,11 @@ def random_step(chance, number):
     return "mode", spec.Confirm.Select() if kind == "confirm" else spec.Tx.Select()
 
 
+def first_inequivalence(line):
+    """Pronto names all arguments that differ, RabbitMQ the first of them: meant to differ, see test_replies.py."""
+    return re.sub(r"; inequivalent arg .*(?= \(class )", "", line)
+
+
 class RandomScripts(unittest.TestCase):
     maxDiff = None
 
@@ -181,6 +187,7 @@ class RandomScripts(unittest.TestCase):
                     for side in sides:
                         side.do(step)
                     pronto, rabbit = (side.transcript[before:] for side in sides)
+                    pronto = [first_inequivalence(line) for line in pronto]
                     history = "\n".join(f"  {n}: {steps[n]}" for n in range(max(0, number - 25), number + 1))
                     self.assertEqual(
                         pronto, rabbit, f"step {number}, Pronto's first; repeat with PRONTO_SEED={seed}\n{history}")

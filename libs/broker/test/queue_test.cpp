@@ -82,9 +82,10 @@ TEST_F(Queues, TheBrokerNamesAQueueThatHasNone) {
   const std::string second = peer.declare("");
   EXPECT_THAT(first, StartsWith("queue.declare-ok amq.gen-"));
   EXPECT_NE(first, second);
-  // Its declarer may name it again, though the prefix is reserved.
   const std::string name = first.substr(17, first.find(' ', 17) - 17);
-  EXPECT_THAT(peer.declare(name), StartsWith("queue.declare-ok " + name));
+  EXPECT_THAT(peer.declare(name, {.passive = true}), StartsWith("queue.declare-ok " + name));
+  // The prefix is reserved even for who has been given it.
+  EXPECT_THAT(peer.declare(name), StartsWith("channel closed 403 ACCESS_REFUSED"));
 }
 
 TEST_F(Queues, DeclaringSaysHowManyMessagesAndConsumersThereAre) {
