@@ -413,7 +413,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
 }
 
 void Broker::Inside::await_confirm(Channel& channel) {
-  awaiting_confirm.emplace(std::pair{channel.connection->id, channel.id}, &channel);
+  awaiting_confirm.try_emplace({channel.connection->id, channel.id}, &channel);
   publishing = &channel;
 }
 

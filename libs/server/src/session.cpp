@@ -137,7 +137,7 @@ Session::Outcome Session::on_channel_frame(const wire::FrameView& frame, Now now
                ? on_header(frame.channel, *channel, frame.payload, now)
                : on_body(frame.channel, *channel, frame.payload, now);
   }
-  const auto method = wire::decode_method(frame.payload);
+  auto method = wire::decode_method(frame.payload);
   if (channel && channel->is_closing) {
     if (!method) return Taken::yes;
     if (std::holds_alternative<wire::ChannelCloseOk>(*method)) {
@@ -165,8 +165,7 @@ Session::Outcome Session::on_channel_frame(const wire::FrameView& frame, Now now
   return fault;
 }
 
-Session::Outcome Session::on_channel_method(std::uint16_t number, const wire::Method& method,
-                                            Now now) {
+Session::Outcome Session::on_channel_method(std::uint16_t number, wire::Method& method, Now now) {
   const wire::MethodId id = wire::id_of(method);
   if (wire::is_connection_method(id)) {
     return Fault{ReplyCode::command_invalid, "unimplemented method"};
@@ -189,7 +188,7 @@ Session::Outcome Session::on_channel_method(std::uint16_t number, const wire::Me
       if (is_blocked_) tell_blocked();
     }
     if (has_no_room()) return Taken::not_now;
-    channel->assembly.emplace(Assembly{.method = std::get<wire::BasicPublish>(method)});
+    channel->assembly.emplace(Assembly{.method = std::get<wire::BasicPublish>(std::move(method))});
     return Taken::yes;
   }
   if (id == wire::BasicAck::id || id == wire::BasicNack::id || id == wire::BasicReject::id) {

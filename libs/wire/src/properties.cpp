@@ -43,15 +43,17 @@ Result<Properties, Fault> read_properties(Reader in) {
   std::uint16_t flags = 0;
   in.read(flags);
   if ((flags & unknown_flags) != 0) in.fail("unknown property flags");
-  Properties properties;
+  // Made where it is returned: it is some hundred bytes, and read several times for each message.
+  Result<Properties, Fault> read{Properties{}};
+  Properties& properties = *read;
   std::uint16_t flag = first_flag;
   boost::mp11::mp_for_each<Members<Properties>>([&](auto field) {
     if ((flags & flag) != 0) read_field(in, (properties.*field.pointer).emplace());
     flag = static_cast<std::uint16_t>(flag >> 1U);
   });
   in.expect_end();
-  if (in.failed()) return in.fault();
-  return properties;
+  if (in.failed()) read = in.fault();
+  return read;
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ void Writer::write(Bit bit) {
 void Writer::write_short(std::string_view text) {
   PRONTO_ASSERT(text.size() <= ShortString::bytes_max);
   write(static_cast<std::uint8_t>(text.size()));
-  append_raw(text.data(), text.size());
+  if (!text.empty()) append_raw(text.data(), text.size());
 }
 
 void Writer::write_long(BytesView bytes) {

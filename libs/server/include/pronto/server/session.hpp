@@ -161,7 +161,8 @@ class Session {
   Outcome on_frame_while_closing(const wire::FrameView& frame);
   Outcome on_connection_method(const wire::Method& method, Now now);
   Outcome on_channel_frame(const wire::FrameView& frame, Now now);
-  Outcome on_channel_method(std::uint16_t number, const wire::Method& method, Now now);
+  /// Takes: `method`, which may be moved from, but keeps its kind.
+  Outcome on_channel_method(std::uint16_t number, wire::Method& method, Now now);
   Outcome open_channel(std::uint16_t number);
   Outcome close_channel_for_peer(std::uint16_t number, Now now);
   void fail(const wire::Fault& fault, Now now);

@@ -24,8 +24,15 @@ class Writer {
     requires(!std::same_as<Number, bool>)
   void write(Number number) {
     auto raw = static_cast<std::make_unsigned_t<Number>>(number);
-    if constexpr (sizeof raw > 1) raw = std::byteswap(raw);
-    append_raw(&raw, sizeof raw);
+    if constexpr (sizeof raw <= 2) {
+      // Most fields of a method are as small as this, and inserting a range costs ten times more.
+      bits_used_ = 0;
+      if constexpr (sizeof raw == 2) out_.push_back(static_cast<std::byte>(raw >> 8U));
+      out_.push_back(static_cast<std::byte>(raw & 0xFFU));
+    } else {
+      raw = std::byteswap(raw);
+      append_raw(&raw, sizeof raw);
+    }
   }
   /// Neighbouring flags go into one octet.
   void write(Bit bit);
