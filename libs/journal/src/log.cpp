@@ -43,7 +43,7 @@ Log::Inside::~Inside() {
   if (preparer.joinable()) preparer.join();
 }
 
-Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number) {
+Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number, Fill fill) {
   if (const auto free = disk->free_bytes(); !free) {
     return free.error();
   } else if (*free < options.segment_bytes + options.free_bytes_min) {
@@ -51,7 +51,7 @@ Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number) {
   }
   auto file = disk->create(spare_name);
   if (!file) return file.error();
-  if (auto grown = (*file)->allocate(options.segment_bytes); !grown) {
+  if (auto grown = (*file)->allocate(options.segment_bytes, fill); !grown) {
     (void)disk->remove(spare_name);  // the space it took is of use to others
     return grown.error();
   }
@@ -73,7 +73,7 @@ Result<void> Log::Inside::prepare_spare() {
     if (spare) return {};
     number = segment + 1;
   }
-  auto made = make_segment(number);
+  auto made = make_segment(number, Fill::zeros);
   const std::lock_guard lock{mutex};
   wants_spare = false;
   is_full = !made;
@@ -100,7 +100,7 @@ void Log::Inside::run_preparer() {
 
 Result<void> Log::Inside::start() {
   if (segment == 0) {
-    auto first = make_segment(1);
+    auto first = make_segment(1, Fill::reserved);  // the first start waits for it
     if (!first) return first.error();
     segment = 1;
     offset = segment_header_bytes;

@@ -57,7 +57,7 @@ class Log::Inside {
   void fail(std::error_code error);
   void run();
   void run_preparer();
-  Result<std::unique_ptr<File>> make_segment(std::uint32_t number);
+  Result<std::unique_ptr<File>> make_segment(std::uint32_t number, Fill fill);
 
   std::unique_ptr<Disk> disk;
   Options options;

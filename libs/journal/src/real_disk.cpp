@@ -93,14 +93,14 @@ class RealFile final : public File {
     return static_cast<std::uint64_t>(status.st_size);
   }
 
-  Result<void> allocate(std::uint64_t bytes) override {
+  Result<void> allocate(std::uint64_t bytes, Fill fill) override {
     // Space first, so that a full disk is met here and not in the middle; then real zeros, so that
     // a later sync has no extents to convert.
     if (const int error = ::posix_fallocate(descriptor_.number(), 0, static_cast<off_t>(bytes))) {
       return std::error_code{error, std::system_category()};
     }
     const Bytes zeros(std::min<std::uint64_t>(zero_bytes, bytes));
-    for (std::uint64_t at = 0; at < bytes; at += zeros.size()) {
+    for (std::uint64_t at = 0; fill == Fill::zeros && at < bytes; at += zeros.size()) {
       const BytesView part =
           BytesView{zeros}.first(std::min<std::uint64_t>(zeros.size(), bytes - at));
       if (auto wrote = write_at(at, {&part, 1}); !wrote) return wrote;

@@ -266,7 +266,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     if (auto synced = disk->sync_folder(); !synced) return synced;
     // A segment that is shorter than it should be (cut off, or of another size) takes nothing more.
     if (segments[end_index].size < options.segment_bytes || !segments[end_index].is_sound) {
-      auto made = make_segment(segment + 1);
+      auto made = make_segment(segment + 1, Fill::zeros);
       if (!made) return made.error();
       ++segment;
       offset = segment_header_bytes;

@@ -121,7 +121,7 @@ class SimulatedFile final : public File {
     if (auto entered = state_->enter(generation_); !entered) return entered.error();
     return std::uint64_t{inode_->seen.size()};
   }
-  Result<void> allocate(std::uint64_t bytes) override {
+  Result<void> allocate(std::uint64_t bytes, Fill) override {
     if (auto entered = state_->enter(generation_, true); !entered) return entered;
     if (auto grown = grow(bytes); !grown) return grown;
     inode_->sync();

@@ -39,13 +39,13 @@ class SlowDisk final : public Disk {
       const std::lock_guard lock{gate_.mutex};
       return file_->size();
     }
-    Result<void> allocate(std::uint64_t bytes) override {
+    Result<void> allocate(std::uint64_t bytes, Fill fill) override {
       std::unique_lock lock{gate_.mutex};
       gate_.is_waited_at = gate_.left == 0;
       gate_.changed.notify_all();
       gate_.changed.wait(lock, [this] { return gate_.left > 0; });
       --gate_.left;
-      return file_->allocate(bytes);
+      return file_->allocate(bytes, fill);
     }
 
    private:

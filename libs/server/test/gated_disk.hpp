@@ -49,7 +49,9 @@ class GatedDisk final : public journal::Disk {
       return file_->sync_data();
     }
     Result<std::uint64_t> size() override { return file_->size(); }
-    Result<void> allocate(std::uint64_t bytes) override { return file_->allocate(bytes); }
+    Result<void> allocate(std::uint64_t bytes, journal::Fill fill) override {
+      return file_->allocate(bytes, fill);
+    }
 
    private:
     std::unique_ptr<journal::File> file_;

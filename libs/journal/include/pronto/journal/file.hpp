@@ -11,6 +11,12 @@
 
 namespace pronto::journal {
 
+/// What stands in an allocated file's blocks.
+enum class Fill {
+  zeros,    ///< written: syncs are fastest from the first one on
+  reserved  ///< nothing yet: there at once, but each sync of new blocks takes longer
+};
+
 /// A file of fixed places. All that the journal does to a disk goes through this and `Disk`.
 /// Runs on: any thread, one call at a time for writing; reads may come beside them. Blocks: on the
 /// disk.
@@ -28,8 +34,9 @@ class File {
   /// When this returns without an error, all that was written before is on stable storage.
   virtual Result<void> sync_data() = 0;
   virtual Result<std::uint64_t> size() = 0;
-  /// Makes the file `bytes` long, zero-filled with real blocks, and durable.
-  virtual Result<void> allocate(std::uint64_t bytes) = 0;
+  /// Makes the file `bytes` long, reading as zeros, and durable, so that no later write meets a
+  /// full disk.
+  virtual Result<void> allocate(std::uint64_t bytes, Fill fill) = 0;
 };
 
 /// A folder that belongs to one journal.
