@@ -11,7 +11,7 @@ packages=(
 )
 if [ "$what" = test ]; then
   packages+=(
-    libgtest-dev libgmock-dev librapidcheck-dev libbenchmark-dev clang-format-19
+    libgtest-dev libgmock-dev clang-format-19
     chromium rabbitmq-server python3 python3-pika procps
   )
 fi
