@@ -206,11 +206,13 @@ Task<> ConnectionCore::serve() {
     is_ready_ = true;
     if (was_ready_) ++statistics_.recoveries_total;
     const bool is_first = !std::exchange(was_ready_, true);
-    log::info(is_first ? "amqp connected" : "amqp connection recovered",
-              {{"connection", options_.name},
-               {"broker", address_},
-               {"heartbeat_seconds", link_->heartbeat().count()},
-               {"channels", channels_.size()}});
+    const bool is_news = !is_first || !options_.stream_factory;
+    log::write(is_news ? log::Level::info : log::Level::debug,
+               is_first ? "amqp connected" : "amqp connection recovered",
+               {{"connection", options_.name},
+                {"broker", address_},
+                {"heartbeat_seconds", link_->heartbeat().count()},
+                {"channels", channels_.size()}});
     changed_.notify_all();
     tell_channels();
     emit(is_first ? Event::Kind::connected : Event::Kind::recovered, address_);

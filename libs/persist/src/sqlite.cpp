@@ -474,8 +474,10 @@ Task<> SqliteDatabase::Inside::migrate(std::string component, std::vector<Migrat
           "on conflict (component) do update set version = $2",
           component, step.version);
     });
-    log::info("database tables brought up to date",
-              {{"path", options_.path}, {"component", component}, {"version", step.version}});
+    // New tables are no news.
+    log::write(version == 0 ? log::Level::debug : log::Level::info,
+               "database tables brought up to date",
+               {{"path", options_.path}, {"component", component}, {"version", step.version}});
   }
 }
 

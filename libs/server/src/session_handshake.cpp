@@ -230,10 +230,11 @@ Session::Outcome Session::on_open(const wire::ConnectionOpen& method) {
   is_known_to_engine_ = true;
   append(0, wire::ConnectionOpenOk{});
   state_ = State::running;
-  log::info("connection opened", {{"connection", static_cast<std::uint64_t>(id_)},
-                                  {"peer", peer_.name},
-                                  {"user", user_},
-                                  {"client", client_}});
+  log::write(peer_.from ? log::Level::info : log::Level::debug, "connection opened",
+             {{"connection", static_cast<std::uint64_t>(id_)},
+              {"peer", peer_.name},
+              {"user", user_},
+              {"client", client_}});
   return Taken::yes;
 }
 
