@@ -34,12 +34,12 @@ Task<> Tables::migrate(Database& database) {
   std::vector<Migration> steps;
   steps.push_back(
       {1,
-       "create table bus_inbox (queue text not null, message_id text not null, seen_at integer not "
+       "create table bus_inbox (queue text not null, message_id text not null, seen_at bigint not "
        "null, primary key (queue, message_id));"
        "create index bus_inbox_seen_at on bus_inbox (seen_at);"
        // A position is never used twice: the relay reads on from the last one it has seen.
-       "create table bus_outbox (position integer primary key autoincrement, instance text not "
-       "null, made_at integer not null, kind text not null, type text not null, routing_key text "
+       "create table bus_outbox (position {identity}, instance text not "
+       "null, made_at bigint not null, kind text not null, type text not null, routing_key text "
        "not null, message_id text not null, message_key text not null, source text not null, "
        "traceparent text not null, body text not null)"});
   co_await database.migrate("pronto.bus", std::move(steps));

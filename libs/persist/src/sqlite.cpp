@@ -15,6 +15,15 @@
 namespace pronto::persist {
 namespace {
 
+/// What a migration leaves to the database.
+std::string in_sqlite(std::string sql) {
+  constexpr std::string_view identity = "{identity}";
+  for (std::size_t at = sql.find(identity); at != sql.npos; at = sql.find(identity, at)) {
+    sql.replace(at, identity.size(), "integer primary key autoincrement");
+  }
+  return sql;
+}
+
 DatabaseError unavailable(const std::string& path, std::string_view why) {
   return {DatabaseError::Kind::unavailable, fmt::format("{}: {}", path, why)};
 }
@@ -468,7 +477,7 @@ Task<> SqliteDatabase::Inside::migrate(std::string component, std::vector<Migrat
       const Rows rows = co_await transaction.execute(
           "select version from schema_versions where component = $1", component);
       if (!rows.empty() && rows[0].integer(0) >= step.version) co_return;
-      co_await static_cast<Open&>(transaction).run_script(step.sql);
+      co_await static_cast<Open&>(transaction).run_script(in_sqlite(step.sql));
       co_await transaction.execute(
           "insert into schema_versions values ($1, $2) "
           "on conflict (component) do update set version = $2",

@@ -305,6 +305,21 @@ TEST_F(Sqlite, MigrationsRunOnceAndInOrder) {
   EXPECT_EQ(loop.run(database->query("select x from a")).size(), 3U);
 }
 
+TEST_F(Sqlite, AnIdentityIsCountedUpAndNeverUsedTwice) {
+  loop.run(database->migrate("one", {{1, "create table a (id {identity}, x bigint)"}}));
+  const auto insert = [this] {
+    std::int64_t id = 0;
+    loop.run(database->transact([&id](Transaction& transaction) -> Task<> {
+      co_await transaction.execute("insert into a (x) values (1)");
+      id = (co_await transaction.execute("select max(id) from a"))[0].integer(0);
+      co_await transaction.execute("delete from a");
+    }));
+    return id;
+  };
+  EXPECT_EQ(insert(), 1);
+  EXPECT_EQ(insert(), 2);
+}
+
 TEST_F(Sqlite, AMigrationThatFailsLeavesTheVersionBeforeIt) {
   const Migration good{1, "create table a (x integer)"};
   EXPECT_EQ(

@@ -119,6 +119,10 @@ class Transaction {
 
 /// One step of a component's schema; versions count from 1 without gaps and are never changed once
 /// released.
+///
+/// The statements are what SQLite and PostgreSQL both understand: `bigint` for numbers, also of
+/// milliseconds. `{identity}` stands for the type of a key that the database counts up and never
+/// uses twice.
 struct Migration {
   int version;
   std::string sql;  ///< one or more statements, separated by ';'
