@@ -146,7 +146,7 @@ Overview BrokerHost::Inside::overview() const {
   for (const auto& [id, connection] : connections) {
     ConnectionView view;
     connection->session.describe(view);
-    view.outbox_bytes = connection->waiting_bytes();
+    view.outbox_bytes = connection->session.unsent_bytes();
     all.connections.push_back(std::move(view));
   }
   all.counters = counters;

@@ -38,7 +38,7 @@ void BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
 bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
   Connection* connection = find(id);
   if (!connection || connection->is_short_of_room) return false;
-  if (connection->waiting_bytes() < options.outbox_bytes_max) return true;
+  if (connection->session.unsent_bytes() < options.outbox_bytes_max) return true;
   // Whatever filled the outbox: who is passed over now is to be told when there is room again.
   connection->is_short_of_room = true;
   short_of_room_.push_back(static_cast<std::uint64_t>(id));

@@ -27,13 +27,10 @@ struct Connection {
   Signal input;   ///< reading may go on
   Timer timer;    ///< for the session's `on_time`
   std::optional<SteadyTime> timer_due;
-  Timer linger;  ///< how long the peer may take to read our last words
-  std::size_t in_flight_bytes = 0;
+  Timer linger;                   ///< how long the peer may take to read our last words
   bool is_short_of_room = false;  ///< the engine was, or is to be, told
   bool is_reading = true;
   bool is_writing = true;
-
-  std::size_t waiting_bytes() const { return session.outbox().bytes() + in_flight_bytes; }
 };
 
 /// The host's state; the engine's outside.
