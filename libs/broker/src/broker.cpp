@@ -145,6 +145,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
     channel.unacked.push_back(std::move(held.unacked));
   }
   channel.held_answers.clear();
+  count_none_held(channel);
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
@@ -351,6 +352,10 @@ std::vector<QueueView> Broker::queues() const {
     }
   }
   return views;
+}
+
+std::uint64_t Broker::held_bytes() const noexcept {
+  return inside_->held_bytes;
 }
 
 std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::string_view queue,

@@ -133,8 +133,9 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
         limits.transaction_count_max) {
       return transaction_is_full(limits);
     }
-    channel.held_bytes += content->body.size() + content->properties.size() + unit_overhead_bytes;
-    if (channel.held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
+    // Several channels would hold what one may not.
+    count_held(channel, content->body.size() + content->properties.size() + unit_overhead_bytes);
+    if (channel.connection->held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
     channel.held_publishes.push_back({method, std::move(content)});
     return {};
   }
@@ -334,6 +335,18 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxSelec
   return {};
 }
 
+void Broker::Inside::count_held(Channel& channel, std::size_t bytes) {
+  channel.held_bytes += bytes;
+  channel.connection->held_bytes += bytes;
+  held_bytes += bytes;
+}
+
+void Broker::Inside::count_none_held(Channel& channel) {
+  channel.connection->held_bytes -= channel.held_bytes;
+  held_bytes -= channel.held_bytes;
+  channel.held_bytes = 0;
+}
+
 Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
   const auto& publishes = channel.held_publishes;
   const bool has_persistent = std::ranges::any_of(publishes, [](const HeldPublish& held) {
@@ -374,7 +387,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   const Outcome checked = check_commit(channel);
   if (!checked) return checked.error();
   is_atomic = true;
-  channel.held_bytes = 0;
+  count_none_held(channel);
   std::vector<HeldPublish> publishes = std::move(channel.held_publishes);
   std::vector<HeldAnswer> answers = std::move(channel.held_answers);
   channel.held_publishes.clear();
@@ -401,7 +414,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
   channel.held_publishes.clear();
-  channel.held_bytes = 0;
+  count_none_held(channel);
   // Answers are taken back: the deliveries are in hand again, as before.
   for (HeldAnswer& held : channel.held_answers) {
     channel.unacked.push_back(std::move(held.unacked));

@@ -96,6 +96,7 @@ struct Connection {
   std::string virtual_host;
   std::string user;
   bool has_credit = true;
+  std::size_t held_bytes = 0;  ///< by its channels' transactions
   std::map<ChannelId, std::unique_ptr<Channel>> channels;
 };
 
@@ -194,6 +195,9 @@ class Broker::Inside {
   /// As `route`, and to the keys of the headers CC and BCC.
   std::vector<Queue*> route_with_copies(VirtualHost& host, std::string_view exchange,
                                         std::string_view key, const wire::Table* headers);
+  /// Counts what a transaction holds, and forgets the count when it ends.
+  void count_held(Channel& channel, std::size_t bytes);
+  void count_none_held(Channel& channel);
   /// Whether a transaction may be committed: as a whole or not at all.
   Outcome check_commit(Channel& channel);
   bool reply_directly(std::string_view key, const ContentPtr& content);
@@ -230,6 +234,7 @@ class Broker::Inside {
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
+  std::uint64_t held_bytes = 0;  ///< by open transactions
 
   /// Queues with messages that wait to become durable: in the order of their appends.
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;

@@ -227,6 +227,22 @@ TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {
   EXPECT_THAT(consumer->bodies(), SizeIs(26));
 }
 
+TEST_F(Host, OpenTransactionsCountAsMemory) {
+  options.memory_bytes_max = 400'000;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::TxSelect{});
+  for (int i = 0; i < 8; ++i) client->publish(1, "q", body(i, 60'000));
+  loop.advance(milliseconds{10});
+  EXPECT_GT(host->overview().memory_bytes, 480'000U);
+  EXPECT_TRUE(host->overview().alarms.memory);
+  client->send(1, wire::ChannelClose{});
+  loop.advance(seconds{1});
+  EXPECT_LT(host->overview().memory_bytes, 100'000U);
+  EXPECT_FALSE(host->overview().alarms.memory);
+}
+
 TEST_F(Host, ABlockedPublisherIsReadUpToALimitAndNoFurther) {
   options.memory_bytes_max = 50'000;
   options.session.parked_bytes_max = 20'000;

@@ -26,7 +26,8 @@ struct Limits {
   std::size_t bindings_max = 2'000'000;  ///< of one virtual host
   std::size_t consumers_per_channel_max = 10'000;
   std::size_t transaction_count_max = 100'000;  ///< publishes and answers of one open transaction
-  /// What the journal takes as one unit. A transaction beyond it is refused; other commands that
+  /// What the journal takes as one unit. A transaction beyond it is refused, as are the open ones
+  /// of a connection when they come to more together; other commands that
   /// cause more write what need not be atomic in units of their own.
   std::size_t unit_bytes_max = 32 * 1024 * 1024;
   std::size_t waiting_gets_max = 1'000;  ///< of a channel, for messages that are still written
@@ -109,6 +110,8 @@ class Broker {
   };
   std::vector<Peeked> peek(std::string_view virtual_host, std::string_view queue,
                            std::uint64_t from, std::size_t count_max) const;
+  /// What open transactions hold of publishes until they are committed.
+  std::uint64_t held_bytes() const noexcept;
   /// The journal position of the oldest body that is still needed; nothing when none is.
   std::optional<BodyPosition> oldest_needed_body() const;
 

@@ -61,7 +61,7 @@ struct Overview {
   journal::Statistics journal;
   std::uint64_t journal_bytes = 0;    ///< of all segments
   std::uint64_t undurable_bytes = 0;  ///< appended, not yet on stable storage
-  std::uint64_t memory_bytes = 0;     ///< counted: bodies, index, outboxes
+  std::uint64_t memory_bytes = 0;     ///< counted: bodies, transactions, index, outboxes
   std::uint64_t memory_limit_bytes = 0;
 };
 
