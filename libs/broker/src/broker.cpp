@@ -358,6 +358,10 @@ std::uint64_t Broker::held_bytes() const noexcept {
   return inside_->held_bytes;
 }
 
+std::uint64_t Broker::replies_dropped_total() const noexcept {
+  return inside_->replies_dropped_total;
+}
+
 std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::string_view queue,
                                          std::uint64_t from, std::size_t count_max) const {
   std::vector<Peeked> seen;

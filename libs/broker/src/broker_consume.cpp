@@ -331,7 +331,7 @@ bool Broker::Inside::is_deliverable(const Entry& entry) const {
 
 bool Broker::Inside::can_take(const Consumer& consumer) const {
   const Channel& channel = *consumer.channel;
-  if (!channel.connection->has_credit || !effects.has_credit(channel.connection->id)) return false;
+  if (!has_credit(*channel.connection)) return false;
   if (consumer.no_ack) return true;
   return (consumer.prefetch_max == 0 || consumer.unacked_count < consumer.prefetch_max) &&
          (channel.prefetch_max == 0 || channel.consumer_unacked_count < channel.prefetch_max);

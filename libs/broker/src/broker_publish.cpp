@@ -309,6 +309,11 @@ bool Broker::Inside::reply_directly(std::string_view key, const ContentPtr& cont
   const auto found = reply_channels.find(std::string{key});
   if (found == reply_channels.end()) return false;
   Channel& channel = *found->second;
+  // It waits in no queue, so the outbox would have to hold it. A reply is at most once.
+  if (!has_credit(*channel.connection)) {
+    ++replies_dropped_total;
+    return true;
+  }
   const BodyRef body = effects.keep(content);
   effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
                    ++channel.last_delivery_tag, false, body, std::nullopt});

@@ -179,6 +179,9 @@ class Broker::Inside {
   void touch_queues_of(Channel& channel);
   void dispatch(Queue& queue, WallTime now);
   bool can_take(const Consumer& consumer) const;
+  bool has_credit(const Connection& connection) const {
+    return connection.has_credit && effects.has_credit(connection.id);
+  }
   void hand_out(Consumer& consumer, Entry entry);
   bool is_deliverable(const Entry& entry) const;
 
@@ -235,6 +238,7 @@ class Broker::Inside {
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
   std::uint64_t held_bytes = 0;  ///< by open transactions
+  std::uint64_t replies_dropped_total = 0;
 
   /// Queues with messages that wait to become durable: in the order of their appends.
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;

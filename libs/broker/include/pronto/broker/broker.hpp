@@ -112,6 +112,8 @@ class Broker {
                            std::uint64_t from, std::size_t count_max) const;
   /// What open transactions hold of publishes until they are committed.
   std::uint64_t held_bytes() const noexcept;
+  /// Direct replies that were dropped, since whoever asked does not read.
+  std::uint64_t replies_dropped_total() const noexcept;
   /// The journal position of the oldest body that is still needed; nothing when none is.
   std::optional<BodyPosition> oldest_needed_body() const;
 
