@@ -285,20 +285,6 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
   inside_->finish(now);
 }
 
-void Broker::on_lost(ConnectionId connection, ChannelId id, std::uint64_t delivery_tag,
-                     WallTime now) {
-  Channel* channel = inside_->find_channel(connection, id);
-  if (!channel) return;
-  const auto found = std::ranges::lower_bound(channel->unacked, delivery_tag, {}, &Unacked::tag);
-  if (found == channel->unacked.end() || found->tag != delivery_tag) return;
-  const Unacked lost = *found;
-  channel->unacked.erase(found);
-  inside_->count_out(*channel, lost);
-  if (lost.queue) inside_->set_aside(lost.entry);
-  if (channel->prefetch_max != 0) inside_->touch_queues_of(*channel);
-  inside_->finish(now);
-}
-
 void Broker::on_time(WallTime time) {
   const std::int64_t now = Inside::to_milliseconds(time);
   std::vector<Queue*> unused;

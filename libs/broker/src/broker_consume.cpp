@@ -158,25 +158,29 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
   for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
     discard(queue, entry, "expired", now);
   }
-  const Entry* front = queue.front();
-  if (!front) {
-    send(channel, wire::BasicGetEmpty{});
+  while (const Entry* front = queue.front()) {
+    // A publisher that looks for its message at once would be told that there is none.
+    if (!is_deliverable(*front)) return false;
+    const Entry entry = queue.take_front();
+    const std::uint64_t tag = channel.last_delivery_tag + 1;
+    const bool is_sent = effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
+                                         static_cast<std::uint32_t>(queue.ready_count()),
+                                         entry.message->body, shown_count(queue, entry)});
+    if (!is_sent) {
+      set_aside(entry);
+      continue;
+    }
+    channel.last_delivery_tag = tag;
+    ++queue.delivered_total;
+    if (get.no_ack) {
+      drop(queue, entry);
+    } else {
+      ++queue.unacked_count;
+      channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
+    }
     return true;
   }
-  // A publisher that looks for its message at once would be told that there is none.
-  if (!is_deliverable(*front)) return false;
-  const Entry entry = queue.take_front();
-  const std::uint64_t tag = ++channel.last_delivery_tag;
-  ++queue.delivered_total;
-  effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
-                  static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
-                  shown_count(queue, entry)});
-  if (get.no_ack) {
-    drop(queue, entry);
-  } else {
-    ++queue.unacked_count;
-    channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
-  }
+  send(channel, wire::BasicGetEmpty{});
   return true;
 }
 
@@ -364,10 +368,16 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
 void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   Queue& queue = *consumer.queue;
   Channel& channel = *consumer.channel;
-  const std::uint64_t tag = ++channel.last_delivery_tag;
+  const std::uint64_t tag = channel.last_delivery_tag + 1;
+  const bool is_sent =
+      effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
+                       entry.message->body, shown_count(queue, entry)});
+  if (!is_sent) {
+    set_aside(entry);
+    return;
+  }
+  channel.last_delivery_tag = tag;
   ++queue.delivered_total;
-  effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
-                   entry.message->body, shown_count(queue, entry)});
   if (consumer.no_ack) {
     drop(queue, entry);
     return;

@@ -191,7 +191,7 @@ void BrokerHost::Inside::give_credit(Connection& connection) {
 void BrokerHost::Inside::settle_all() {
   if (is_settling_) return;
   is_settling_ = true;
-  while (!to_settle_.empty() || !short_of_room_.empty() || !lost_.empty()) {
+  while (!to_settle_.empty() || !short_of_room_.empty()) {
     const auto settling = std::exchange(to_settle_, {});
     for (const std::uint64_t id : settling) {
       const auto found = connections.find(id);
@@ -206,10 +206,6 @@ void BrokerHost::Inside::settle_all() {
       const auto found = connections.find(id);
       if (found == connections.end() || !found->second->is_short_of_room) continue;
       engine_.on_credit(broker::ConnectionId{id}, false, loop.wall_now());
-    }
-    const auto lost = std::exchange(lost_, {});
-    for (const Lost& one : lost) {
-      engine_.on_lost(one.connection, one.channel, one.delivery_tag, loop.wall_now());
     }
   }
   is_settling_ = false;

@@ -89,12 +89,9 @@ class Broker {
   void on_durable(JournalSequence sequence, WallTime now);
   /// Whether the connection has room for output; without, its consumers are passed over.
   void on_credit(ConnectionId connection, bool has_room, WallTime now);
-  /// The content that `fetch` asked for; null when it cannot be read: see `on_lost`.
+  /// The content that `fetch` asked for; null when it cannot be read: the message is set
+  /// aside, as by `Effects::deliver`.
   void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
-  /// The content of a delivery in hand could not be read, so the peer never saw it: the message is
-  /// set aside until a restart, which reads the journal anew. An unknown tag is no error.
-  void on_lost(ConnectionId connection, ChannelId channel, std::uint64_t delivery_tag,
-               WallTime now);
   /// What is due by `now`: message TTLs, queue expiry.
   void on_time(WallTime now);
   /// When `on_time` next has something to do.
