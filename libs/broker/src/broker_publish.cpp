@@ -181,6 +181,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     }
     return true;
   }
+  std::vector<Queue*> dead_lettering;
   bool is_taken = true;
   std::erase_if(queues, [&](Queue* queue) {
     const QueueArguments& arguments = queue->arguments;
@@ -188,9 +189,12 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     const bool is_full =
         (arguments.length_max && queue->ready_count() >= *arguments.length_max) ||
         (arguments.bytes_max && queue->ready_bytes() + content->body.size() > *arguments.bytes_max);
-    if (is_full) is_taken = false;
-    return is_full;
+    if (!is_full) return false;
+    is_taken = false;
+    if (arguments.overflow == Overflow::reject_publish_dlx) dead_lettering.push_back(queue);
+    return true;
   });
+  for (Queue* queue : dead_lettering) refuse_to_dead_letters(*queue, content, now);
   // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
   // host stops the publisher.
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
@@ -246,6 +250,16 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     enforce_length(*queue, now);
     touch(*queue);
   }
+}
+
+/// Sends a copy of what a full queue refuses to its dead-letter exchange, in a unit of its own: the
+/// publisher is told that it was refused, so nothing is promised.
+/// Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
+void Broker::Inside::refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now) {
+  auto* message = new Message;
+  message->body = effects.keep(content);
+  message->holders = 1;
+  discard(queue, Entry{.message = message}, "maxlen", now);
 }
 
 void Broker::Inside::enforce_length(Queue& queue, WallTime now) {

@@ -212,6 +212,7 @@ class Broker::Inside {
   void confirm_all();
   void confirm_durable(Channel& channel);
   void enforce_length(Queue& queue, WallTime now);
+  void refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now);
 
   // dead_letter.cpp
   /// Takes an entry out of its queue for good: to the dead-letter exchange when there is one.
