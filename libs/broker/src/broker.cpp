@@ -11,8 +11,8 @@ namespace pronto::broker {
 using wire::Fault;
 using wire::ReplyCode;
 
-Broker::Inside::Inside(Effects& outside, Random& chance, Limits most)
-    : effects{outside}, random{chance}, limits{most} {
+Broker::Inside::Inside(Effects& outside, Random& chance, Limits most, const Permissions& allowed)
+    : effects{outside}, random{chance}, limits{most}, permissions{allowed} {
   VirtualHost& host = virtual_host("/");
   const auto predeclare = [&host](std::string name, ExchangeType type) {
     auto exchange = std::make_unique<Exchange>(name, type);
@@ -156,8 +156,8 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   connection.channels.erase(channel.id);
 }
 
-Broker::Broker(Effects& effects, Random& random, Limits limits)
-    : inside_{std::make_unique<Inside>(effects, random, limits)} {}
+Broker::Broker(Effects& effects, Random& random, Limits limits, const Permissions& permissions)
+    : inside_{std::make_unique<Inside>(effects, random, limits, permissions)} {}
 
 Broker::~Broker() {
   for (auto& [name, host] : inside_->hosts) {

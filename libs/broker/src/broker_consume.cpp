@@ -60,7 +60,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicCo
     ok();
     return {};
   }
-  const auto found = need_queue(channel, method.queue.view());
+  const auto found = need_queue_for(channel, Access::read, method.queue.view());
   if (!found) return found.error();
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
@@ -129,7 +129,7 @@ void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGet& method,
                                            WallTime now) {
-  const auto found = need_queue(channel, method.queue.view());
+  const auto found = need_queue_for(channel, Access::read, method.queue.view());
   if (!found) return found.error();
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);

@@ -95,6 +95,8 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                                                       const wire::BasicPublish& method,
                                                       ContentPtr& content) {
   if (method.immediate) return Fault{ReplyCode::not_implemented, "immediate=true"};
+  const Outcome allowed = may_exchange(channel, Access::write, method.exchange.view());
+  if (!allowed) return allowed.error();
   if (!method.exchange.empty()) {
     const auto exchange = need_exchange(channel, method.exchange.view());
     if (!exchange) return exchange.error();

@@ -117,7 +117,7 @@ struct DeadLetterJob {
 /// The engine's state. Commands change it and collect records; `finish` ends each command.
 class Broker::Inside {
  public:
-  Inside(Effects& effects, Random& random, Limits limits);
+  Inside(Effects& effects, Random& random, Limits limits, const Permissions& permissions);
 
   using Outcome = Result<void, wire::Fault>;
 
@@ -148,6 +148,16 @@ class Broker::Inside {
   void delete_if_unused(Exchange& exchange, VirtualHost& host);
   void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
   Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
+  /// Whether the channel's user may do it; asked before it is told whether the thing exists.
+  Outcome may_queue(const Channel& channel, Access access, std::string_view name) const;
+  Outcome may_exchange(const Channel& channel, Access access, std::string_view name) const;
+  Outcome may_bind_queue(const Channel& channel, std::string_view queue,
+                         std::string_view exchange) const;
+  Outcome may_bind_exchange(const Channel& channel, std::string_view destination,
+                            std::string_view source) const;
+  /// `need_queue`, for what takes `access`.
+  Result<Queue*, wire::Fault> need_queue_for(Channel& channel, Access access,
+                                             std::string_view name);
   Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
   Result<std::string, wire::Fault> queue_name(const Channel& channel, std::string_view name) const;
   Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
@@ -231,6 +241,7 @@ class Broker::Inside {
   Effects& effects;
   Random& random;
   const Limits limits;
+  const Permissions& permissions;
 
   std::map<std::string, VirtualHost, std::less<>> hosts;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;

@@ -170,6 +170,14 @@ void Outside::adopt(const StoredRecord& record) {
   bodies_[record.position] = *content;
 }
 
+bool DeniedByName::is_allowed(std::string_view user, std::string_view virtual_host, Access access,
+                              std::string_view resource) const {
+  EXPECT_EQ(virtual_host, "/");
+  EXPECT_NE(resource, "");
+  const Denied asked{std::string{user}, access, std::string{resource}};
+  return std::ranges::find(denied, asked) == denied.end();
+}
+
 std::string Peer::call(const wire::Method& method) {
   const std::size_t before = test_->outside.told.size();
   test_->run([&](Broker& broker) { broker.on_method(connection_, channel_, method, test_->now); });
@@ -319,7 +327,7 @@ wire::BasicProperties Peer::last_properties() const {
 }
 
 void BrokerTest::start() {
-  broker = std::make_unique<Broker>(outside, random, limits);
+  broker = std::make_unique<Broker>(outside, random, limits, permissions);
 }
 
 Peer BrokerTest::open(std::uint64_t connection, std::uint16_t channel, std::string user) {

@@ -117,6 +117,21 @@ struct ConsumeOptions {
   bool exclusive = false;
 };
 
+/// Lets all through but what is denied to a user by name.
+class DeniedByName final : public Permissions {
+ public:
+  struct Denied {
+    std::string user;
+    Access access;
+    std::string resource;
+    bool operator==(const Denied&) const = default;
+  };
+  bool is_allowed(std::string_view user, std::string_view virtual_host, Access access,
+                  std::string_view resource) const override;
+
+  std::vector<Denied> denied;
+};
+
 class BrokerTest;
 
 /// One channel of one connection, as its client sees it. Calls return the broker's answer in words:
@@ -204,6 +219,7 @@ class BrokerTest : public testing::Test {
   WallTime now{milliseconds{1'700'000'000'000}};
   SeededRandom random{1};
   Outside outside;
+  DeniedByName permissions;
   std::unique_ptr<Broker> broker;
   std::map<std::uint64_t, bool> connections;
   std::uint64_t durable_upto = 0;

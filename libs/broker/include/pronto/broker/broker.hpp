@@ -57,7 +57,9 @@ struct QueueView {
 /// BROKER.md, RabbitMQ 3.10.8's replies.
 class Broker {
  public:
-  Broker(Effects& effects, Random& random, Limits limits = {});
+  /// Takes: all by reference, outliving the broker.
+  Broker(Effects& effects, Random& random, Limits limits = {},
+         const Permissions& permissions = all_allowed());
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;
   ~Broker();
