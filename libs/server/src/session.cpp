@@ -34,8 +34,10 @@ std::size_t Session::on_bytes(BytesView received, Now now) {
       taken = received.size();
       break;
     }
-    if (state_ == State::running && unsent_bytes() > shared_.unsent_bytes_max) {
-      // Its answers would be held in memory, however many it asks for.
+    if (state_ == State::running &&
+        unsent_bytes() > shared_.unsent_bytes_max + delivery_bytes_max_) {
+      // Its answers would be held in memory, however many it asks for. Deliveries have a limit of
+      // their own, and a consumer that writes before it reads has to be heard with one unread.
       if (!std::exchange(is_stalled_, true)) stalled_since_ = now.steady;
       break;
     }

@@ -346,6 +346,20 @@ TEST_F(Host, AClientThatDoesNotReadItsAnswersIsNotReadAndGoesOnWhenItDoes) {
   EXPECT_FALSE(client->has_ended());
 }
 
+TEST_F(Host, AConsumerThatAnswersBeforeItReadsALargeDeliveryIsHeard) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("requests"));
+  client->send(1, durable("results"));
+  client->set_reading(false);
+  client->send(1, wire::BasicConsume{.queue = "requests", .consumer_tag = "c"});
+  client->publish(1, "requests", body(1, 350'000));
+  client->publish(1, "results", body(2, 350'000));
+  EXPECT_FALSE(client->is_sending());
+  EXPECT_EQ(queue("results").ready_count, 1U);
+}
+
 TEST_F(Host, GetsAndReturnsThatNobodyReadsAreNotHeldEither) {
   options.outbox_bytes_max = 64 * 1024;
   open();

@@ -33,7 +33,7 @@ struct HostOptions {
   /// Publishers are slowed while more than this waits for the disk.
   std::uint64_t undurable_bytes_max = 64 * 1024 * 1024;
   /// A connection's consumers are passed over while more than this waits to be sent to it; above
-  /// twice of it, its commands are not read.
+  /// twice of it and its largest delivery, its commands are not read.
   std::size_t outbox_bytes_max = 512 * 1024;
   std::size_t connections_max = 65'536;
 

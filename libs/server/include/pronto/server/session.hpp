@@ -71,7 +71,8 @@ class Session {
     const Users& users;
     broker::Broker& engine;
     Counters& counters;
-    /// While more than this waits to be sent to the peer, none of its commands is taken.
+    /// While more than this waits to be sent to the peer, beside a large delivery, none of its
+    /// commands is taken.
     std::size_t unsent_bytes_max = 1024 * 1024;
   };
 
@@ -237,9 +238,10 @@ class Session {
   std::uint64_t sent_at_beat_ = 0;
   SteadyTime closing_since_{};
   std::size_t in_flight_bytes_ = 0;
-  bool is_stalled_ = false;     // no command is taken before the peer has read more
-  SteadyTime stalled_since_{};  // or when it was last seen to read
-  bool is_deaf_ = false;        // what the peer sends has no meaning any more
+  std::size_t delivery_bytes_max_ = 0;  // of the largest delivery so far
+  bool is_stalled_ = false;             // no command is taken before the peer has read more
+  SteadyTime stalled_since_{};          // or when it was last seen to read
+  bool is_deaf_ = false;                // what the peer sends has no meaning any more
   bool is_known_to_engine_ = false;
   bool wants_settling_ = false;  // the engine is to forget the connection
 
