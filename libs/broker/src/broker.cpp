@@ -87,6 +87,7 @@ void Broker::Inside::finish(WallTime now) {
     for (std::size_t i = 0; i < new_bodies.size(); ++i) {
       new_bodies[i]->body.position = appended.bodies[i];
       new_bodies[i]->durable_at = appended.sequence;
+      new_bodies[i]->is_new = false;
     }
     for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
     for (const QueueId queue : new_queues) {
@@ -288,15 +289,13 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
 void Broker::on_time(WallTime time) {
   const std::int64_t now = Inside::to_milliseconds(time);
   std::vector<Queue*> unused;
-  for (auto& [name, host] : inside_->hosts) {
-    for (auto& [queue_name, queue] : host.queues) {
-      for (Entry& entry : queue->take_expired(now)) {
-        inside_->discard(*queue, entry, "expired", time);
-      }
-      if (queue->arguments.expires_ms && queue->consumers.empty() &&
-          queue->unused_since + *queue->arguments.expires_ms <= now) {
-        unused.push_back(queue.get());
-      }
+  for (auto& [id, queue] : inside_->watched) {
+    for (Entry& entry : queue->take_expired(now)) {
+      inside_->discard(*queue, entry, "expired", time);
+    }
+    if (queue->arguments.expires_ms && queue->consumers.empty() &&
+        queue->unused_since + *queue->arguments.expires_ms <= now) {
+      unused.push_back(queue);
     }
   }
   for (Queue* queue : unused) inside_->delete_queue(*queue, time);
@@ -306,12 +305,18 @@ void Broker::on_time(WallTime time) {
 std::optional<WallTime> Broker::next_due() const {
   std::optional<std::int64_t> due;
   const auto earlier = [&due](std::int64_t at) { due = due ? std::min(*due, at) : at; };
-  for (const auto& [name, host] : inside_->hosts) {
-    for (const auto& [queue_name, queue] : host.queues) {
-      if (const auto at = queue->next_expiry()) earlier(*at);
-      if (queue->arguments.expires_ms && queue->consumers.empty()) {
-        earlier(queue->unused_since + *queue->arguments.expires_ms);
-      }
+  for (auto at = inside_->watched.begin(); at != inside_->watched.end();) {
+    Queue& queue = *at->second;
+    const auto next = queue.next_expiry();
+    if (next) earlier(*next);
+    if (queue.arguments.expires_ms && queue.consumers.empty()) {
+      earlier(queue.unused_since + *queue.arguments.expires_ms);
+    }
+    if (next || queue.arguments.expires_ms) {
+      ++at;
+    } else {
+      queue.is_watched = false;
+      at = inside_->watched.erase(at);
     }
   }
   if (!due) return std::nullopt;

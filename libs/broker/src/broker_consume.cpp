@@ -287,6 +287,7 @@ void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool
     record(DeliveryCountRecord{queue.id, entry.sequence, entry.delivery_count});
   }
   queue.put(entry);
+  if (entry.expires_at != 0) watch(queue);
   touch(queue);
 }
 
@@ -323,6 +324,12 @@ void Broker::Inside::touch(Queue& queue) {
   if (queue.is_touched) return;
   queue.is_touched = true;
   touched.push_back(&queue);
+}
+
+void Broker::Inside::watch(Queue& queue) {
+  if (queue.is_watched || (!queue.arguments.expires_ms && !queue.next_expiry())) return;
+  queue.is_watched = true;
+  watched.emplace(static_cast<std::uint64_t>(queue.id), &queue);
 }
 
 void Broker::Inside::touch_queues_of(Channel& channel) {

@@ -233,6 +233,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
         journaled->body.bytes = body_bytes;
         // Not deliverable before `finish` has told the real sequence.
         journaled->durable_at = JournalSequence{std::numeric_limits<std::uint64_t>::max()};
+        journaled->is_new = true;
         new_bodies.push_back(journaled);
       }
       record(EnqueueRecord{queue->id, entry.sequence, 0, body_bytes, entry.priority,
@@ -249,6 +250,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     ++entry.message->holders;
     ++queue->published_total;
     queue->put(entry);
+    if (entry.expires_at != 0) watch(*queue);
     enforce_length(*queue, now);
     touch(*queue);
   }

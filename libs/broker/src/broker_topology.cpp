@@ -460,6 +460,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     record(QueueDeclaredRecord{made->id, host.name, name, made->is_auto_delete, made->table});
   }
   queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
+  watch(*made);
   host.queues.emplace(name, std::move(made));
   return ok(0, 0);
 }
@@ -616,6 +617,7 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   delete_unused(sources, host);
   std::erase(touched, &queue);
   queues_by_id.erase(static_cast<std::uint64_t>(queue.id));
+  watched.erase(static_cast<std::uint64_t>(queue.id));
   host.queues.erase(host.queues.find(queue.name));
 }
 

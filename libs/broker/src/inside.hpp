@@ -187,6 +187,8 @@ class Broker::Inside {
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
   void touch_queues_of(Channel& channel);
+  /// Looks at the queue's times from now on, if it has any.
+  void watch(Queue& queue);
   void dispatch(Queue& queue, WallTime now);
   bool can_take(const Consumer& consumer) const;
   bool has_credit(const Connection& connection) const {
@@ -247,6 +249,8 @@ class Broker::Inside {
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
   std::unordered_map<std::uint64_t, Queue*> queues_by_id;
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
+  /// Queues that may have something due, by id: most have not, and are not looked at.
+  std::map<std::uint64_t, Queue*> watched;
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
   std::uint64_t held_bytes = 0;  ///< by open transactions
