@@ -11,8 +11,8 @@ namespace pronto::broker {
 using wire::Fault;
 using wire::ReplyCode;
 
-Broker::Inside::Inside(Effects& outside, Random& chance, Limits most)
-    : effects{outside}, random{chance}, limits{most} {
+Broker::Inside::Inside(Effects& outside, Random& chance, Limits most, const Permissions& allowed)
+    : effects{outside}, random{chance}, limits{most}, permissions{allowed} {
   VirtualHost& host = virtual_host("/");
   const auto predeclare = [&host](std::string name, ExchangeType type) {
     auto exchange = std::make_unique<Exchange>(name, type);
@@ -87,6 +87,7 @@ void Broker::Inside::finish(WallTime now) {
     for (std::size_t i = 0; i < new_bodies.size(); ++i) {
       new_bodies[i]->body.position = appended.bodies[i];
       new_bodies[i]->durable_at = appended.sequence;
+      new_bodies[i]->is_new = false;
     }
     for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
     for (const QueueId queue : new_queues) {
@@ -145,6 +146,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
     channel.unacked.push_back(std::move(held.unacked));
   }
   channel.held_answers.clear();
+  count_none_held(channel);
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
   requeue_all(channel, now);
   awaiting_confirm.erase({channel.connection->id, channel.id});
@@ -155,8 +157,8 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   connection.channels.erase(channel.id);
 }
 
-Broker::Broker(Effects& effects, Random& random, Limits limits)
-    : inside_{std::make_unique<Inside>(effects, random, limits)} {}
+Broker::Broker(Effects& effects, Random& random, Limits limits, const Permissions& permissions)
+    : inside_{std::make_unique<Inside>(effects, random, limits, permissions)} {}
 
 Broker::~Broker() {
   for (auto& [name, host] : inside_->hosts) {
@@ -284,32 +286,16 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
   inside_->finish(now);
 }
 
-void Broker::on_lost(ConnectionId connection, ChannelId id, std::uint64_t delivery_tag,
-                     WallTime now) {
-  Channel* channel = inside_->find_channel(connection, id);
-  if (!channel) return;
-  const auto found = std::ranges::lower_bound(channel->unacked, delivery_tag, {}, &Unacked::tag);
-  if (found == channel->unacked.end() || found->tag != delivery_tag) return;
-  const Unacked lost = *found;
-  channel->unacked.erase(found);
-  inside_->count_out(*channel, lost);
-  if (lost.queue) inside_->set_aside(lost.entry);
-  if (channel->prefetch_max != 0) inside_->touch_queues_of(*channel);
-  inside_->finish(now);
-}
-
 void Broker::on_time(WallTime time) {
   const std::int64_t now = Inside::to_milliseconds(time);
   std::vector<Queue*> unused;
-  for (auto& [name, host] : inside_->hosts) {
-    for (auto& [queue_name, queue] : host.queues) {
-      for (Entry& entry : queue->take_expired(now)) {
-        inside_->discard(*queue, entry, "expired", time);
-      }
-      if (queue->arguments.expires_ms && queue->consumers.empty() &&
-          queue->unused_since + *queue->arguments.expires_ms <= now) {
-        unused.push_back(queue.get());
-      }
+  for (auto& [id, queue] : inside_->watched) {
+    for (Entry& entry : queue->take_expired(now)) {
+      inside_->discard(*queue, entry, "expired", time);
+    }
+    if (queue->arguments.expires_ms && queue->consumers.empty() &&
+        queue->unused_since + *queue->arguments.expires_ms <= now) {
+      unused.push_back(queue);
     }
   }
   for (Queue* queue : unused) inside_->delete_queue(*queue, time);
@@ -319,12 +305,18 @@ void Broker::on_time(WallTime time) {
 std::optional<WallTime> Broker::next_due() const {
   std::optional<std::int64_t> due;
   const auto earlier = [&due](std::int64_t at) { due = due ? std::min(*due, at) : at; };
-  for (const auto& [name, host] : inside_->hosts) {
-    for (const auto& [queue_name, queue] : host.queues) {
-      if (const auto at = queue->next_expiry()) earlier(*at);
-      if (queue->arguments.expires_ms && queue->consumers.empty()) {
-        earlier(queue->unused_since + *queue->arguments.expires_ms);
-      }
+  for (auto at = inside_->watched.begin(); at != inside_->watched.end();) {
+    Queue& queue = *at->second;
+    const auto next = queue.next_expiry();
+    if (next) earlier(*next);
+    if (queue.arguments.expires_ms && queue.consumers.empty()) {
+      earlier(queue.unused_since + *queue.arguments.expires_ms);
+    }
+    if (next || queue.arguments.expires_ms) {
+      ++at;
+    } else {
+      queue.is_watched = false;
+      at = inside_->watched.erase(at);
     }
   }
   if (!due) return std::nullopt;
@@ -351,6 +343,14 @@ std::vector<QueueView> Broker::queues() const {
     }
   }
   return views;
+}
+
+std::uint64_t Broker::held_bytes() const noexcept {
+  return inside_->held_bytes;
+}
+
+std::uint64_t Broker::replies_dropped_total() const noexcept {
+  return inside_->replies_dropped_total;
 }
 
 std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::string_view queue,

@@ -60,7 +60,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicCo
     ok();
     return {};
   }
-  const auto found = need_queue(channel, method.queue.view());
+  const auto found = need_queue_for(channel, Access::read, method.queue.view());
   if (!found) return found.error();
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
@@ -129,7 +129,7 @@ void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGet& method,
                                            WallTime now) {
-  const auto found = need_queue(channel, method.queue.view());
+  const auto found = need_queue_for(channel, Access::read, method.queue.view());
   if (!found) return found.error();
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
@@ -158,25 +158,29 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
   for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
     discard(queue, entry, "expired", now);
   }
-  const Entry* front = queue.front();
-  if (!front) {
-    send(channel, wire::BasicGetEmpty{});
+  while (const Entry* front = queue.front()) {
+    // A publisher that looks for its message at once would be told that there is none.
+    if (!is_deliverable(*front)) return false;
+    const Entry entry = queue.take_front();
+    const std::uint64_t tag = channel.last_delivery_tag + 1;
+    const bool is_sent = effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
+                                         static_cast<std::uint32_t>(queue.ready_count()),
+                                         entry.message->body, shown_count(queue, entry)});
+    if (!is_sent) {
+      set_aside(entry);
+      continue;
+    }
+    channel.last_delivery_tag = tag;
+    ++queue.delivered_total;
+    if (get.no_ack) {
+      drop(queue, entry);
+    } else {
+      ++queue.unacked_count;
+      channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
+    }
     return true;
   }
-  // A publisher that looks for its message at once would be told that there is none.
-  if (!is_deliverable(*front)) return false;
-  const Entry entry = queue.take_front();
-  const std::uint64_t tag = ++channel.last_delivery_tag;
-  ++queue.delivered_total;
-  effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
-                  static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
-                  shown_count(queue, entry)});
-  if (get.no_ack) {
-    drop(queue, entry);
-  } else {
-    ++queue.unacked_count;
-    channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
-  }
+  send(channel, wire::BasicGetEmpty{});
   return true;
 }
 
@@ -283,6 +287,7 @@ void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool
     record(DeliveryCountRecord{queue.id, entry.sequence, entry.delivery_count});
   }
   queue.put(entry);
+  if (entry.expires_at != 0) watch(queue);
   touch(queue);
 }
 
@@ -321,6 +326,12 @@ void Broker::Inside::touch(Queue& queue) {
   touched.push_back(&queue);
 }
 
+void Broker::Inside::watch(Queue& queue) {
+  if (queue.is_watched || (!queue.arguments.expires_ms && !queue.next_expiry())) return;
+  queue.is_watched = true;
+  watched.emplace(static_cast<std::uint64_t>(queue.id), &queue);
+}
+
 void Broker::Inside::touch_queues_of(Channel& channel) {
   for (auto& [tag, consumer] : channel.consumers) touch(*consumer->queue);
 }
@@ -331,7 +342,7 @@ bool Broker::Inside::is_deliverable(const Entry& entry) const {
 
 bool Broker::Inside::can_take(const Consumer& consumer) const {
   const Channel& channel = *consumer.channel;
-  if (!channel.connection->has_credit || !effects.has_credit(channel.connection->id)) return false;
+  if (!has_credit(*channel.connection)) return false;
   if (consumer.no_ack) return true;
   return (consumer.prefetch_max == 0 || consumer.unacked_count < consumer.prefetch_max) &&
          (channel.prefetch_max == 0 || channel.consumer_unacked_count < channel.prefetch_max);
@@ -364,10 +375,16 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
 void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   Queue& queue = *consumer.queue;
   Channel& channel = *consumer.channel;
-  const std::uint64_t tag = ++channel.last_delivery_tag;
+  const std::uint64_t tag = channel.last_delivery_tag + 1;
+  const bool is_sent =
+      effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
+                       entry.message->body, shown_count(queue, entry)});
+  if (!is_sent) {
+    set_aside(entry);
+    return;
+  }
+  channel.last_delivery_tag = tag;
   ++queue.delivered_total;
-  effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
-                   entry.message->body, shown_count(queue, entry)});
   if (consumer.no_ack) {
     drop(queue, entry);
     return;

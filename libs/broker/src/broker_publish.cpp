@@ -95,6 +95,8 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
                                                       const wire::BasicPublish& method,
                                                       ContentPtr& content) {
   if (method.immediate) return Fault{ReplyCode::not_implemented, "immediate=true"};
+  const Outcome allowed = may_exchange(channel, Access::write, method.exchange.view());
+  if (!allowed) return allowed.error();
   if (!method.exchange.empty()) {
     const auto exchange = need_exchange(channel, method.exchange.view());
     if (!exchange) return exchange.error();
@@ -133,8 +135,9 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
         limits.transaction_count_max) {
       return transaction_is_full(limits);
     }
-    channel.held_bytes += content->body.size() + content->properties.size() + unit_overhead_bytes;
-    if (channel.held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
+    // Several channels would hold what one may not.
+    count_held(channel, content->body.size() + content->properties.size() + unit_overhead_bytes);
+    if (channel.connection->held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
     channel.held_publishes.push_back({method, std::move(content)});
     return {};
   }
@@ -180,6 +183,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     }
     return true;
   }
+  std::vector<Queue*> dead_lettering;
   bool is_taken = true;
   std::erase_if(queues, [&](Queue* queue) {
     const QueueArguments& arguments = queue->arguments;
@@ -187,9 +191,12 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     const bool is_full =
         (arguments.length_max && queue->ready_count() >= *arguments.length_max) ||
         (arguments.bytes_max && queue->ready_bytes() + content->body.size() > *arguments.bytes_max);
-    if (is_full) is_taken = false;
-    return is_full;
+    if (!is_full) return false;
+    is_taken = false;
+    if (arguments.overflow == Overflow::reject_publish_dlx) dead_lettering.push_back(queue);
+    return true;
   });
+  for (Queue* queue : dead_lettering) refuse_to_dead_letters(*queue, content, now);
   // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
   // host stops the publisher.
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
@@ -226,6 +233,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
         journaled->body.bytes = body_bytes;
         // Not deliverable before `finish` has told the real sequence.
         journaled->durable_at = JournalSequence{std::numeric_limits<std::uint64_t>::max()};
+        journaled->is_new = true;
         new_bodies.push_back(journaled);
       }
       record(EnqueueRecord{queue->id, entry.sequence, 0, body_bytes, entry.priority,
@@ -242,9 +250,20 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     ++entry.message->holders;
     ++queue->published_total;
     queue->put(entry);
+    if (entry.expires_at != 0) watch(*queue);
     enforce_length(*queue, now);
     touch(*queue);
   }
+}
+
+/// Sends a copy of what a full queue refuses to its dead-letter exchange, in a unit of its own: the
+/// publisher is told that it was refused, so nothing is promised.
+/// Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
+void Broker::Inside::refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now) {
+  auto* message = new Message;
+  message->body = effects.keep(content);
+  message->holders = 1;
+  discard(queue, Entry{.message = message}, "maxlen", now);
 }
 
 void Broker::Inside::enforce_length(Queue& queue, WallTime now) {
@@ -308,9 +327,14 @@ bool Broker::Inside::reply_directly(std::string_view key, const ContentPtr& cont
   const auto found = reply_channels.find(std::string{key});
   if (found == reply_channels.end()) return false;
   Channel& channel = *found->second;
+  // It waits in no queue, so the outbox would have to hold it. A reply is at most once.
+  if (!has_credit(*channel.connection)) {
+    ++replies_dropped_total;
+    return true;
+  }
   const BodyRef body = effects.keep(content);
-  effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
-                   ++channel.last_delivery_tag, false, body, std::nullopt});
+  (void)effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
+                         ++channel.last_delivery_tag, false, body, std::nullopt});
   effects.release(body);
   return true;
 }
@@ -332,6 +356,18 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxSelec
   channel.mode = Channel::Mode::transaction;
   send(channel, wire::TxSelectOk{});
   return {};
+}
+
+void Broker::Inside::count_held(Channel& channel, std::size_t bytes) {
+  channel.held_bytes += bytes;
+  channel.connection->held_bytes += bytes;
+  held_bytes += bytes;
+}
+
+void Broker::Inside::count_none_held(Channel& channel) {
+  channel.connection->held_bytes -= channel.held_bytes;
+  held_bytes -= channel.held_bytes;
+  channel.held_bytes = 0;
 }
 
 Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
@@ -374,7 +410,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   const Outcome checked = check_commit(channel);
   if (!checked) return checked.error();
   is_atomic = true;
-  channel.held_bytes = 0;
+  count_none_held(channel);
   std::vector<HeldPublish> publishes = std::move(channel.held_publishes);
   std::vector<HeldAnswer> answers = std::move(channel.held_answers);
   channel.held_publishes.clear();
@@ -401,7 +437,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxRollb
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
   channel.held_publishes.clear();
-  channel.held_bytes = 0;
+  count_none_held(channel);
   // Answers are taken back: the deliveries are in hand again, as before.
   for (HeldAnswer& held : channel.held_answers) {
     channel.unacked.push_back(std::move(held.unacked));

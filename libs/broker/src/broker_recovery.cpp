@@ -187,6 +187,7 @@ void Broker::finish_recovery(WallTime now) {
   for (auto& [name, host] : inside_->hosts) {
     for (auto& [queue_name, queue] : host.queues) {
       queue->unused_since = Inside::to_milliseconds(now);
+      inside_->watch(*queue);
     }
   }
 }

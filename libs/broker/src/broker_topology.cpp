@@ -51,6 +51,11 @@ Fault locked(const std::string& subject) {
                            subject)};
 }
 
+Fault refused(const std::string& subject, std::string_view user) {
+  return Fault{ReplyCode::access_refused,
+               fmt::format("access to {} refused for user '{}'", subject, user)};
+}
+
 std::string_view text_of(bool flag) {
   return flag ? "true" : "false";
 }
@@ -97,6 +102,30 @@ Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_v
   return found->second.get();
 }
 
+Result<Queue*, Fault> Broker::Inside::need_queue_for(Channel& channel, Access access,
+                                                     std::string_view name) {
+  const auto known = queue_name(channel, name);
+  if (!known) return known.error();
+  const Outcome allowed = may_queue(channel, access, *known);
+  if (!allowed) return allowed.error();
+  return need_queue(channel, *known);
+}
+
+Broker::Inside::Outcome Broker::Inside::may_queue(const Channel& channel, Access access,
+                                                  std::string_view name) const {
+  const Connection& asking = *channel.connection;
+  if (permissions.is_allowed(asking.user, asking.virtual_host, access, name)) return {};
+  return refused(queue_subject(name, asking.virtual_host), asking.user);
+}
+
+Broker::Inside::Outcome Broker::Inside::may_exchange(const Channel& channel, Access access,
+                                                     std::string_view name) const {
+  const Connection& asking = *channel.connection;
+  const std::string_view resource = name.empty() ? "amq.default" : name;
+  if (permissions.is_allowed(asking.user, asking.virtual_host, access, resource)) return {};
+  return refused(exchange_subject(resource, asking.virtual_host), asking.user);
+}
+
 Broker::Inside::Outcome Broker::Inside::check_exclusive(const Channel& channel,
                                                         const Queue& queue) const {
   if (!queue.owner || *queue.owner == channel.connection->id) return {};
@@ -114,12 +143,17 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
     return {};
   };
   if (method.passive) {
+    // Asked here, too: who may not configure it is not told whether it exists.
+    const Outcome allowed = may_exchange(channel, Access::configure, name);
+    if (!allowed) return allowed.error();
     const auto known = need_exchange(channel, name);
     if (!known) return known.error();
     return ok();
   }
   const auto type = parse_exchange_type(method.type.view());
   if (!type) return type.error();
+  const Outcome allowed = may_exchange(channel, Access::configure, name);
+  if (!allowed) return allowed.error();
   if (found != host.exchanges.end()) {
     const Exchange& known = *found->second;
     const std::string subject = exchange_subject(name, host.name);
@@ -159,6 +193,12 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
                  fmt::format("invalid type '{}' for arg 'alternate-exchange' in {}",
                              value->type_name(), exchange_subject(name, host.name))};
   }
+  if (const auto alternate = method.arguments.find_string("alternate-exchange")) {
+    const Outcome may_read = may_exchange(channel, Access::read, name);
+    if (!may_read) return may_read.error();
+    const Outcome may_write = may_exchange(channel, Access::write, *alternate);
+    if (!may_write) return may_write.error();
+  }
   if (host.exchanges.size() >= limits.exchanges_max) {
     return Fault{ReplyCode::precondition_failed,
                  fmt::format("cannot declare exchange '{}': limit of {} exchanges in vhost '{}' is "
@@ -184,13 +224,15 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   if (method.exchange.empty()) return on_default_exchange();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto found = host.exchanges.find(method.exchange.view());
+  if (found != host.exchanges.end() && found->second->is_predeclared) {
+    return Fault{ReplyCode::access_refused,
+                 fmt::format("deletion of system exchange '{}' in vhost '{}' not allowed",
+                             found->second->name, host.name)};
+  }
+  const Outcome allowed = may_exchange(channel, Access::configure, method.exchange.view());
+  if (!allowed) return allowed.error();
   if (found != host.exchanges.end()) {
     Exchange& exchange = *found->second;
-    if (exchange.is_predeclared) {
-      return Fault{ReplyCode::access_refused,
-                   fmt::format("deletion of system exchange '{}' in vhost '{}' not allowed",
-                               exchange.name, host.name)};
-    }
     if (method.if_unused && !exchange.bindings().empty()) {
       return Fault{ReplyCode::precondition_failed,
                    exchange_subject(exchange.name, host.name) + " in use"};
@@ -253,9 +295,29 @@ Result<void, Fault> check_headers_arguments(const Exchange& exchange, const wire
 
 }  // namespace
 
+Broker::Inside::Outcome Broker::Inside::may_bind_exchange(const Channel& channel,
+                                                          std::string_view destination,
+                                                          std::string_view source) const {
+  const Outcome may_write = may_exchange(channel, Access::write, destination);
+  if (!may_write) return may_write.error();
+  if (source.empty() || destination.empty()) return on_default_exchange();
+  return may_exchange(channel, Access::read, source);
+}
+
+Broker::Inside::Outcome Broker::Inside::may_bind_queue(const Channel& channel,
+                                                       std::string_view queue,
+                                                       std::string_view exchange) const {
+  const Outcome may_write = may_queue(channel, Access::write, queue);
+  if (!may_write) return may_write.error();
+  if (exchange.empty()) return on_default_exchange();
+  return may_exchange(channel, Access::read, exchange);
+}
+
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeBind& method,
                                            WallTime) {
-  if (method.source.empty() || method.destination.empty()) return on_default_exchange();
+  const Outcome allowed =
+      may_bind_exchange(channel, method.destination.view(), method.source.view());
+  if (!allowed) return allowed.error();
   const auto source = need_exchange(channel, method.source.view());
   if (!source) return source.error();
   const auto destination = need_exchange(channel, method.destination.view());
@@ -283,7 +345,9 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeUnbind& method,
                                            WallTime) {
-  if (method.source.empty() || method.destination.empty()) return on_default_exchange();
+  const Outcome allowed =
+      may_bind_exchange(channel, method.destination.view(), method.source.view());
+  if (!allowed) return allowed.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto source = host.exchanges.find(method.source.view());
   const auto destination = host.exchanges.find(method.destination.view());
@@ -325,7 +389,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   }
   if (method.passive) {
     if (name.empty()) return Fault{ReplyCode::not_found, "no " + queue_subject(name, host.name)};
-    const auto known = need_queue(channel, name);
+    const auto known = need_queue_for(channel, Access::configure, name);
     if (!known) return known.error();
     const Outcome allowed = check_exclusive(channel, **known);
     if (!allowed) return allowed.error();
@@ -340,6 +404,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   } else if (name.starts_with("amq.")) {
     return reserved_prefix("queue", name);
   }
+  const Outcome may_configure = may_queue(channel, Access::configure, name);
+  if (!may_configure) return may_configure.error();
   // An exclusive queue ends with its connection, so with the process: there is nothing to write.
   const bool is_durable = method.durable && !method.exclusive;
   const std::string subject = queue_subject(name, host.name);
@@ -363,6 +429,13 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   }
   auto arguments = parse_queue_arguments(method.arguments, subject);
   if (!arguments) return arguments.error();
+  if (arguments->dead_letter_exchange) {
+    const Outcome may_read = may_queue(channel, Access::read, name);
+    if (!may_read) return may_read.error();
+    const Outcome may_write =
+        may_exchange(channel, Access::write, *arguments->dead_letter_exchange);
+    if (!may_write) return may_write.error();
+  }
   if (arguments->is_quorum) {
     const auto wrong = [&](std::string_view property) {
       return Fault{ReplyCode::precondition_failed,
@@ -387,6 +460,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     record(QueueDeclaredRecord{made->id, host.name, name, made->is_auto_delete, made->table});
   }
   queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
+  watch(*made);
   host.queues.emplace(name, std::move(made));
   return ok(0, 0);
 }
@@ -395,7 +469,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
                                            WallTime now) {
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
-  if (method.exchange.empty()) return on_default_exchange();
+  const Outcome may = may_bind_queue(channel, *name, method.exchange.view());
+  if (!may) return may.error();
   const auto exchange = need_exchange(channel, method.exchange.view());
   if (!exchange) return exchange.error();
   const auto queue = need_queue(channel, *name);
@@ -428,7 +503,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUn
                                            WallTime) {
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
-  if (method.exchange.empty()) return on_default_exchange();
+  const Outcome may = may_bind_queue(channel, *name, method.exchange.view());
+  if (!may) return may.error();
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const bool means_queue = method.queue.empty() && method.routing_key.empty();
   const std::string key = means_queue ? *name : method.routing_key.text();
@@ -454,7 +530,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUn
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePurge& method,
                                            WallTime) {
-  const auto found = need_queue(channel, method.queue.view());
+  const auto found = need_queue_for(channel, Access::read, method.queue.view());
   if (!found) return found.error();
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
@@ -472,6 +548,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
+  const Outcome may_configure = may_queue(channel, Access::configure, *name);
+  if (!may_configure) return may_configure.error();
   // Before the cancels of its own consumers: whoever deletes awaits this.
   const auto ok = [&](std::size_t count) {
     if (!method.no_wait) send(channel, wire::QueueDeleteOk{static_cast<std::uint32_t>(count)});
@@ -539,6 +617,7 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   delete_unused(sources, host);
   std::erase(touched, &queue);
   queues_by_id.erase(static_cast<std::uint64_t>(queue.id));
+  watched.erase(static_cast<std::uint64_t>(queue.id));
   host.queues.erase(host.queues.find(queue.name));
 }
 

@@ -74,7 +74,7 @@ void Broker::Inside::release(Message& message) {
   PRONTO_ASSERT(message.holders > 0);
   if (--message.holders > 0) return;
   // One that is still to be written is released at the end of the command.
-  if (std::ranges::find(new_bodies, &message) != new_bodies.end()) return;
+  if (message.is_new) return;
   effects.release(message.body);
   delete &message;
 }
@@ -95,7 +95,7 @@ void Broker::Inside::discard(Queue& queue, Entry entry, std::string_view reason,
   }
   const FetchTicket ticket{++last_ticket};
   dead_letters.emplace(ticket, DeadLetterJob{&queue, entry, reason});
-  if (std::ranges::find(new_bodies, entry.message) == new_bodies.end()) {
+  if (!entry.message->is_new) {
     effects.fetch(entry.message->body, ticket);
   } else {
     new_fetches.push_back(ticket);

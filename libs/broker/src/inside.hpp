@@ -96,6 +96,7 @@ struct Connection {
   std::string virtual_host;
   std::string user;
   bool has_credit = true;
+  std::size_t held_bytes = 0;  ///< by its channels' transactions
   std::map<ChannelId, std::unique_ptr<Channel>> channels;
 };
 
@@ -116,7 +117,7 @@ struct DeadLetterJob {
 /// The engine's state. Commands change it and collect records; `finish` ends each command.
 class Broker::Inside {
  public:
-  Inside(Effects& effects, Random& random, Limits limits);
+  Inside(Effects& effects, Random& random, Limits limits, const Permissions& permissions);
 
   using Outcome = Result<void, wire::Fault>;
 
@@ -147,6 +148,16 @@ class Broker::Inside {
   void delete_if_unused(Exchange& exchange, VirtualHost& host);
   void delete_unused(const std::vector<std::string>& names, VirtualHost& host);
   Outcome check_exclusive(const Channel& channel, const Queue& queue) const;
+  /// Whether the channel's user may do it; asked before it is told whether the thing exists.
+  Outcome may_queue(const Channel& channel, Access access, std::string_view name) const;
+  Outcome may_exchange(const Channel& channel, Access access, std::string_view name) const;
+  Outcome may_bind_queue(const Channel& channel, std::string_view queue,
+                         std::string_view exchange) const;
+  Outcome may_bind_exchange(const Channel& channel, std::string_view destination,
+                            std::string_view source) const;
+  /// `need_queue`, for what takes `access`.
+  Result<Queue*, wire::Fault> need_queue_for(Channel& channel, Access access,
+                                             std::string_view name);
   Result<Queue*, wire::Fault> need_queue(Channel& channel, std::string_view name);
   Result<std::string, wire::Fault> queue_name(const Channel& channel, std::string_view name) const;
   Result<Exchange*, wire::Fault> need_exchange(Channel& channel, std::string_view name);
@@ -176,8 +187,13 @@ class Broker::Inside {
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
   void touch_queues_of(Channel& channel);
+  /// Looks at the queue's times from now on, if it has any.
+  void watch(Queue& queue);
   void dispatch(Queue& queue, WallTime now);
   bool can_take(const Consumer& consumer) const;
+  bool has_credit(const Connection& connection) const {
+    return connection.has_credit && effects.has_credit(connection.id);
+  }
   void hand_out(Consumer& consumer, Entry entry);
   bool is_deliverable(const Entry& entry) const;
 
@@ -194,6 +210,9 @@ class Broker::Inside {
   /// As `route`, and to the keys of the headers CC and BCC.
   std::vector<Queue*> route_with_copies(VirtualHost& host, std::string_view exchange,
                                         std::string_view key, const wire::Table* headers);
+  /// Counts what a transaction holds, and forgets the count when it ends.
+  void count_held(Channel& channel, std::size_t bytes);
+  void count_none_held(Channel& channel);
   /// Whether a transaction may be committed: as a whole or not at all.
   Outcome check_commit(Channel& channel);
   bool reply_directly(std::string_view key, const ContentPtr& content);
@@ -205,6 +224,7 @@ class Broker::Inside {
   void confirm_all();
   void confirm_durable(Channel& channel);
   void enforce_length(Queue& queue, WallTime now);
+  void refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now);
 
   // dead_letter.cpp
   /// Takes an entry out of its queue for good: to the dead-letter exchange when there is one.
@@ -223,13 +243,18 @@ class Broker::Inside {
   Effects& effects;
   Random& random;
   const Limits limits;
+  const Permissions& permissions;
 
   std::map<std::string, VirtualHost, std::less<>> hosts;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
   std::unordered_map<std::uint64_t, Queue*> queues_by_id;
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
+  /// Queues that may have something due, by id: most have not, and are not looked at.
+  std::map<std::uint64_t, Queue*> watched;
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
+  std::uint64_t held_bytes = 0;  ///< by open transactions
+  std::uint64_t replies_dropped_total = 0;
 
   /// Queues with messages that wait to become durable: in the order of their appends.
   std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;

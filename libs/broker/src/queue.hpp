@@ -19,6 +19,7 @@ struct Message {
   BodyRef body;
   JournalSequence durable_at{};  ///< 0: in memory only, deliverable at once
   std::uint32_t holders = 0;     ///< queue entries that refer to it
+  bool is_new = false;           ///< its body is in the unit under way, not yet written
 };
 
 /// A message's place in one queue.
@@ -54,6 +55,7 @@ class Queue {
   std::vector<Consumer*> consumers;  ///< in the order of their start
   std::size_t next_consumer = 0;     ///< whose turn it is
   bool is_touched = false;           ///< is to be dispatched at the end of the command
+  bool is_watched = false;           ///< something of it may become due
 
   std::uint64_t last_sequence = 0;
   std::size_t unacked_count = 0;

@@ -250,19 +250,38 @@ TEST_F(Consuming, AConnectionWithoutRoomIsPassedOverAndGoesOnWhenItHasSome) {
 }
 
 TEST_F(Consuming, AMessageWhoseBodyCannotBeReadIsSetAsideUntilARestart) {
-  Peer peer = open();
-  peer.declare("q");
-  peer.qos(1);
-  peer.consume("q");
-  fill(peer, 2);
-  EXPECT_THAT(peer.bodies(), ElementsAre("1"));
-  run([&](Broker& one) { one.on_lost(peer.connection(), peer.channel(), 99, now); });
-  EXPECT_THAT(peer.bodies(), IsEmpty());
-  run([&](Broker& one) { one.on_lost(peer.connection(), peer.channel(), 1, now); });
-  EXPECT_THAT(peer.bodies(), ElementsAre("2"));
-  EXPECT_EQ(view("q").unacked_count, 1U);
-  crash();
-  EXPECT_THAT(ready("q"), ElementsAre("1", "2")) << "it may have been a moment's failure";
+  for (const bool no_ack : {false, true}) {
+    Peer peer = open();
+    peer.declare("q");
+    peer.qos(1);
+    outside.unreadable = {"1"};
+    peer.consume("q", "c", {.no_ack = no_ack});
+    fill(peer, 2);
+    EXPECT_THAT(peer.told(), ElementsAre("c 1 2")) << "the tag is used for what was seen";
+    EXPECT_EQ(view("q").unacked_count, no_ack ? 0U : 1U);
+    EXPECT_EQ(view("q").ready_count, 0U);
+    if (!no_ack) EXPECT_EQ(peer.ack(1), "");
+    EXPECT_EQ(outside.body_count(), 0U);
+    crash();
+    EXPECT_THAT(ready("q"), ElementsAre("1")) << "it may have been a moment's failure";
+    open(2, 1).remove("q");
+  }
+}
+
+TEST_F(Consuming, AGetPassesOverAMessageWhoseBodyCannotBeRead) {
+  for (const bool no_ack : {false, true}) {
+    Peer peer = open();
+    peer.declare("q");
+    fill(peer, 2);
+    outside.unreadable = {"1"};
+    EXPECT_EQ(peer.get("q", no_ack), "basic.get-ok 1 2, 0 left");
+    EXPECT_EQ(peer.get("q", no_ack), "basic.get-empty");
+    if (!no_ack) EXPECT_EQ(peer.ack(1), "");
+    EXPECT_EQ(outside.body_count(), 0U);
+    crash();
+    EXPECT_THAT(ready("q"), ElementsAre("1"));
+    open(2, 1).remove("q");
+  }
 }
 
 TEST_F(Consuming, AnExclusiveConsumerIsAlone) {

@@ -259,6 +259,47 @@ TEST_F(DeadLetters, WhatIsDroppedFromAFullQueueMovesToo) {
   EXPECT_THAT(ready("dead"), ElementsAre("2", "5"));
 }
 
+TEST_F(DeadLetters, WhatAFullQueueRefusesMovesWhenItIsToAndIsRefusedAllTheSame) {
+  Peer peer = open();
+  peer.declare("dead");
+  const wire::Table full{{"x-max-length", 1}, {"x-overflow", "reject-publish-dlx"}};
+  peer.declare("q", leading_to("dead", full));
+  peer.declare("plain",
+               leading_to("dead", {{"x-max-length", 0}, {"x-overflow", "reject-publish"}}));
+  peer.declare("nowhere", {.arguments = full});
+  peer.declare("self",
+               leading_to("self", {{"x-max-length", 0}, {"x-overflow", "reject-publish-dlx"}}));
+  peer.confirms();
+  for (const char* body : {"1", "2", "3"}) peer.send("q", body);
+  EXPECT_THAT(peer.told(), ElementsAre("confirmed 1", "refused 2", "refused 3"));
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+  EXPECT_THAT(ready("dead"), ElementsAre("2", "3"));
+  peer.send("plain", "4");
+  peer.send("nowhere", "5");
+  peer.send("nowhere", "6");
+  peer.send("self", "7");
+  EXPECT_THAT(peer.told(), ElementsAre("refused 4", "confirmed 5", "refused 6", "refused 7"));
+  EXPECT_THAT(ready("self"), IsEmpty()) << "a circle";
+  EXPECT_THAT(ready("dead"), ElementsAre("2", "3"));
+  peer.get("dead");
+  EXPECT_THAT(deaths(peer.last_properties()), ElementsAre("1 maxlen from q via '' [q,]"));
+  EXPECT_EQ(outside.body_count(), 4U);
+  crash();
+  EXPECT_THAT(ready("dead"), ElementsAre("2", "3"));
+}
+
+TEST_F(DeadLetters, WhatATransactionBringsTooMuchMovesAfterItsCommit) {
+  Peer peer = open();
+  peer.declare("dead");
+  peer.declare("q",
+               leading_to("dead", {{"x-max-length", 1}, {"x-overflow", "reject-publish-dlx"}}));
+  peer.select();
+  for (const char* body : {"1", "2"}) peer.send("q", body);
+  EXPECT_EQ(peer.commit(), "tx.commit-ok");
+  EXPECT_THAT(ready("q"), ElementsAre("1"));
+  EXPECT_THAT(ready("dead"), ElementsAre("2"));
+}
+
 TEST_F(DeadLetters, OrderIsKeptOnTheWay) {
   Peer peer = open();
   peer.declare("dead");

@@ -127,6 +127,34 @@ TEST_F(Expiry, ARestartIsAUseOfAQueueThatExpires) {
   EXPECT_FALSE(has_queue("q"));
 }
 
+TEST_F(Expiry, NothingIsDueWhereNothingEndsAndAgainOnceSomethingDoes) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.send("q", "1");
+  EXPECT_EQ(broker->next_due(), std::nullopt);
+  wire::BasicProperties short_lived;
+  short_lived.expiration = "1000";
+  for (int round = 0; round < 2; ++round) {
+    peer.send("q", "2", {.properties = short_lived});
+    EXPECT_EQ(broker->next_due(), now + milliseconds{1000});
+    peer.purge("q");
+    EXPECT_EQ(broker->next_due(), std::nullopt);
+  }
+  peer.send("q", "3", {.properties = short_lived});
+  peer.get("q");
+  EXPECT_EQ(broker->next_due(), std::nullopt) << "what is in hand does not expire";
+  peer.nack(1);
+  EXPECT_EQ(broker->next_due(), now + milliseconds{1000});
+  crash();
+  EXPECT_EQ(broker->next_due(), now + milliseconds{1000});
+  peer = open();
+  peer.declare("idle", {.arguments = {{"x-expires", 500}}});
+  EXPECT_EQ(broker->next_due(), now + milliseconds{500});
+  peer.remove("idle");
+  peer.remove("q");
+  EXPECT_EQ(broker->next_due(), std::nullopt);
+}
+
 TEST_F(Expiry, TheClockMayJump) {
   Peer peer = open();
   peer.declare("q", {.arguments = {{"x-message-ttl", 1000}}});

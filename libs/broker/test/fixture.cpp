@@ -57,11 +57,11 @@ void Outside::send(ConnectionId connection, ChannelId channel, const wire::Metho
   tell(connection, channel, std::visit(Words{}, method));
 }
 
-void Outside::deliver(const Deliver& delivery) {
+bool Outside::deliver(const Deliver& delivery) {
   const ContentPtr content = content_of(delivery.body);
-  if (!content) return;
+  if (!content || unreadable.contains(body_of(*content))) return false;
   if (const auto left = room.find(delivery.connection); left != room.end()) {
-    ASSERT_GT(left->second, 0U) << "a delivery without room";
+    EXPECT_GT(left->second, 0U) << "a delivery without room";
     --left->second;
   }
   deliveries.push_back({delivery.connection, delivery.channel, delivery.delivery_tag,
@@ -71,6 +71,7 @@ void Outside::deliver(const Deliver& delivery) {
   if (delivery.redelivered) line += " redelivered";
   if (delivery.delivery_count) line += fmt::format(" count {}", *delivery.delivery_count);
   tell(delivery.connection, delivery.channel, line);
+  return true;
 }
 
 bool Outside::has_credit(ConnectionId connection) const {
@@ -78,15 +79,16 @@ bool Outside::has_credit(ConnectionId connection) const {
   return left == room.end() || left->second > 0;
 }
 
-void Outside::get_ok(const GetOk& answer) {
+bool Outside::get_ok(const GetOk& answer) {
   const ContentPtr content = content_of(answer.body);
-  if (!content) return;
+  if (!content || unreadable.contains(body_of(*content))) return false;
   deliveries.push_back(
       {answer.connection, answer.channel, answer.delivery_tag, answer.redelivered, content});
   std::string line = fmt::format("basic.get-ok {} {}", answer.delivery_tag, body_of(*content));
   if (answer.redelivered) line += " redelivered";
   if (answer.delivery_count) line += fmt::format(" count {}", *answer.delivery_count);
   tell(answer.connection, answer.channel, line + fmt::format(", {} left", answer.message_count));
+  return true;
 }
 
 void Outside::return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
@@ -166,6 +168,14 @@ void Outside::adopt(const StoredRecord& record) {
   const auto content = decode_body(record.payload);
   ASSERT_TRUE(content);
   bodies_[record.position] = *content;
+}
+
+bool DeniedByName::is_allowed(std::string_view user, std::string_view virtual_host, Access access,
+                              std::string_view resource) const {
+  EXPECT_EQ(virtual_host, "/");
+  EXPECT_NE(resource, "");
+  const Denied asked{std::string{user}, access, std::string{resource}};
+  return std::ranges::find(denied, asked) == denied.end();
 }
 
 std::string Peer::call(const wire::Method& method) {
@@ -317,7 +327,7 @@ wire::BasicProperties Peer::last_properties() const {
 }
 
 void BrokerTest::start() {
-  broker = std::make_unique<Broker>(outside, random, limits);
+  broker = std::make_unique<Broker>(outside, random, limits, permissions);
 }
 
 Peer BrokerTest::open(std::uint64_t connection, std::uint16_t channel, std::string user) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,12 +51,13 @@ class Outside final : public Effects {
   std::deque<std::pair<BodyRef, FetchTicket>> fetches;
   std::map<ConnectionId, std::size_t> room;  ///< for so many deliveries; without an entry: endless
   bool journal_has_room = true;
+  std::set<std::string> unreadable;  ///< bodies that no delivery can read
   std::size_t appends_of_command = 0;
 
   void send(ConnectionId connection, ChannelId channel, const wire::Method& method) override;
-  void deliver(const Deliver& delivery) override;
+  bool deliver(const Deliver& delivery) override;
   bool has_credit(ConnectionId connection) const override;
-  void get_ok(const GetOk& answer) override;
+  bool get_ok(const GetOk& answer) override;
   void return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
                       std::string_view text, const ContentPtr& content) override;
   void confirm(ConnectionId connection, ChannelId channel, std::uint64_t tag, bool multiple,
@@ -113,6 +115,21 @@ struct MessageOptions {
 struct ConsumeOptions {
   bool no_ack = false;
   bool exclusive = false;
+};
+
+/// Lets all through but what is denied to a user by name.
+class DeniedByName final : public Permissions {
+ public:
+  struct Denied {
+    std::string user;
+    Access access;
+    std::string resource;
+    bool operator==(const Denied&) const = default;
+  };
+  bool is_allowed(std::string_view user, std::string_view virtual_host, Access access,
+                  std::string_view resource) const override;
+
+  std::vector<Denied> denied;
 };
 
 class BrokerTest;
@@ -202,6 +219,7 @@ class BrokerTest : public testing::Test {
   WallTime now{milliseconds{1'700'000'000'000}};
   SeededRandom random{1};
   Outside outside;
+  DeniedByName permissions;
   std::unique_ptr<Broker> broker;
   std::map<std::uint64_t, bool> connections;
   std::uint64_t durable_upto = 0;

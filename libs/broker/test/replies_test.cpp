@@ -286,6 +286,26 @@ TEST_F(DirectReply, AReplyGoesStraightToTheChannelThatAsked) {
   EXPECT_EQ(outside.body_count(), 1U) << "the request alone";
 }
 
+TEST_F(DirectReply, AReplyThatItsReaderHasNoRoomForIsDropped) {
+  Peer asks = open(1, 1);
+  Peer answers = open(2, 1);
+  answers.declare("work");
+  answers.consume("work", "w");
+  asks.consume(reply_to, "replies", {.no_ack = true});
+  asks.send("work", "?", asking());
+  const std::string name = answers.last_properties().reply_to->text();
+  outside.room[asks.connection()] = 2;
+  answers.confirms();
+  for (const char* body : {"1", "2", "3", "4"}) answers.send(name, body, {.mandatory = true});
+  EXPECT_THAT(asks.told(), ElementsAre("replies 1 1", "replies 2 2"));
+  EXPECT_EQ(broker->replies_dropped_total(), 2U);
+  EXPECT_THAT(answers.told(), testing::Not(testing::Contains(testing::HasSubstr("returned"))));
+  outside.room.clear();
+  answers.send(name, "5");
+  EXPECT_THAT(asks.told(), ElementsAre("replies 3 5"));
+  EXPECT_EQ(outside.body_count(), 1U) << "the request alone";
+}
+
 TEST_F(DirectReply, NobodyElsesChannelIsReachedByAGuess) {
   Peer asks = open(1, 1);
   asks.consume(reply_to, "replies", {.no_ack = true});

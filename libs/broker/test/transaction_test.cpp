@@ -180,6 +180,50 @@ TEST_F(Transactions, ATransactionThatIsTooLargeForOneUnitIsRefusedAndChangesNoth
   EXPECT_THAT(ready("q7"), ElementsAre("fits"));
 }
 
+TEST_F(Transactions, WhatTheyHoldIsCountedUntilTheyEnd) {
+  Peer peer = open();
+  peer.declare("q");
+  const std::string body(1000, 'x');
+  peer.select();
+  EXPECT_EQ(broker->held_bytes(), 0U);
+  peer.send("q", body);
+  peer.send("q", body);
+  EXPECT_GT(broker->held_bytes(), 2000U);
+  EXPECT_LT(broker->held_bytes(), 2500U);
+  peer.rollback();
+  EXPECT_EQ(broker->held_bytes(), 0U);
+  peer.send("q", body);
+  EXPECT_EQ(peer.commit(), "tx.commit-ok");
+  EXPECT_EQ(broker->held_bytes(), 0U);
+  peer.send("q", body);
+  peer.close();
+  EXPECT_EQ(broker->held_bytes(), 0U);
+  Peer other = open(2, 1);
+  other.select();
+  other.send("q", body);
+  EXPECT_GT(broker->held_bytes(), 1000U);
+  disconnect(2);
+  EXPECT_EQ(broker->held_bytes(), 0U);
+}
+
+TEST_F(Transactions, TheChannelsOfAConnectionHoldNoMoreThanOneMay) {
+  limits.unit_bytes_max = 10'000;
+  start();
+  Peer one = open(1, 1);
+  Peer two = open(1, 2);
+  Peer elsewhere = open(2, 1);
+  for (Peer* peer : {&one, &two, &elsewhere}) peer->select();
+  one.send("q", std::string(6000, 'x'));
+  elsewhere.send("q", std::string(6000, 'x'));
+  two.send("q", std::string(6000, 'x'));
+  EXPECT_THAT(two.told(), ElementsAre(HasSubstr("closed 506 RESOURCE_ERROR - the transaction")));
+  EXPECT_THAT(one.told(), IsEmpty());
+  EXPECT_THAT(elsewhere.told(), IsEmpty());
+  EXPECT_EQ(one.rollback(), "tx.rollback-ok");
+  one.send("q", std::string(9000, 'x'));
+  EXPECT_EQ(one.commit(), "tx.commit-ok");
+}
+
 TEST_F(Transactions, ConfirmsAndTransactionsExcludeEachOther) {
   Peer peer = open();
   peer.confirms();

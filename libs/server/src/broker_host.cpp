@@ -146,10 +146,11 @@ Overview BrokerHost::Inside::overview() const {
   for (const auto& [id, connection] : connections) {
     ConnectionView view;
     connection->session.describe(view);
-    view.outbox_bytes = connection->waiting_bytes();
+    view.outbox_bytes = connection->session.unsent_bytes();
     all.connections.push_back(std::move(view));
   }
   all.counters = counters;
+  all.counters.replies_dropped_total = engine_.replies_dropped_total();
   all.alarms = alarms_;
   all.journal = log_->statistics();
   for (const journal::SegmentView& segment : log_->segments()) all.journal_bytes += segment.bytes;

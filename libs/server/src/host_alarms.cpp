@@ -50,9 +50,9 @@ void BrokerHost::Inside::arm_engine() {
 
 std::uint64_t BrokerHost::Inside::memory_bytes() const {
   std::uint64_t bytes = store_.kept_bytes() + store_.cached_bytes() + undurable_bytes_ +
-                        live_bodies_ * index_bytes_per_body;
+                        engine_.held_bytes() + live_bodies_ * index_bytes_per_body;
   for (const auto& [id, connection] : connections) {
-    bytes += connection->waiting_bytes() + connection->session.held_bytes();
+    bytes += connection->session.unsent_bytes() + connection->session.held_bytes();
   }
   return bytes;
 }

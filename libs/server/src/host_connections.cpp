@@ -58,7 +58,8 @@ void BrokerHost::Inside::serve(std::unique_ptr<Stream> stream) {
   ++counters.connections_total;
   const broker::ConnectionId id{++last_connection_};
   Session::Peer peer{stream->peer_name(), stream->peer()};
-  const Session::Shared shared{options.session, users_, engine_, counters};
+  const Session::Shared shared{options.session, users_, engine_, counters,
+                               2 * options.outbox_bytes_max};
   auto connection =
       std::make_shared<Connection>(std::move(stream), id, std::move(peer), shared, now());
   connections.emplace(static_cast<std::uint64_t>(id), connection);
@@ -107,10 +108,10 @@ Task<> BrokerHost::Inside::write(Inside& self, std::shared_ptr<Connection> conne
     while (session.outbox().empty() && !session.is_over()) co_await connection->output.wait();
     if (session.outbox().empty()) break;
     batch = session.outbox().take(std::move(batch));
-    connection->in_flight_bytes = batch.bytes();
+    session.on_sending(batch.bytes());
     const std::vector<BytesView> parts = batch.parts();
     const auto sent = co_await connection->stream->write(parts);
-    connection->in_flight_bytes = 0;
+    session.on_sent(self.now());
     if (!sent) {
       session.on_lost(self.now());
       break;
@@ -166,7 +167,7 @@ void BrokerHost::Inside::arm(Connection& connection) {
   connection.timer = Timer{loop, after_this, [this, raw = &connection] {
                              raw->timer_due.reset();
                              raw->session.on_time(now());
-                             if (raw->session.is_over() && raw->in_flight_bytes > 0) {
+                             if (raw->session.is_over() && raw->session.is_sending()) {
                                // A peer that does not read would hold the writer for ever.
                                raw->stream->close();
                              }
@@ -174,8 +175,11 @@ void BrokerHost::Inside::arm(Connection& connection) {
                            }};
 }
 
+/// After something was sent: what had to wait for room, commands and consumers, goes on.
 void BrokerHost::Inside::give_credit(Connection& connection) {
-  if (!connection.is_short_of_room || connection.waiting_bytes() > options.outbox_bytes_max / 4) {
+  if (connection.session.wants_bytes()) connection.input.notify_one();
+  if (!connection.is_short_of_room ||
+      connection.session.unsent_bytes() > options.outbox_bytes_max / 4) {
     return;
   }
   connection.is_short_of_room = false;
@@ -187,7 +191,7 @@ void BrokerHost::Inside::give_credit(Connection& connection) {
 void BrokerHost::Inside::settle_all() {
   if (is_settling_) return;
   is_settling_ = true;
-  while (!to_settle_.empty() || !short_of_room_.empty() || !lost_.empty()) {
+  while (!to_settle_.empty() || !short_of_room_.empty()) {
     const auto settling = std::exchange(to_settle_, {});
     for (const std::uint64_t id : settling) {
       const auto found = connections.find(id);
@@ -202,10 +206,6 @@ void BrokerHost::Inside::settle_all() {
       const auto found = connections.find(id);
       if (found == connections.end() || !found->second->is_short_of_room) continue;
       engine_.on_credit(broker::ConnectionId{id}, false, loop.wall_now());
-    }
-    const auto lost = std::exchange(lost_, {});
-    for (const Lost& one : lost) {
-      engine_.on_lost(one.connection, one.channel, one.delivery_tag, loop.wall_now());
     }
   }
   is_settling_ = false;

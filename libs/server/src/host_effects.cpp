@@ -23,38 +23,34 @@ void BrokerHost::Inside::send(broker::ConnectionId id, broker::ChannelId channel
   }
 }
 
-void BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
+bool BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
   Connection* connection = find(delivery.connection);
-  if (!connection) return;
+  if (!connection) return true;  // its end gives back what it had
   const broker::ContentPtr content = content_of(delivery.body);
-  if (!content) {
-    lost_.push_back({delivery.connection, delivery.channel, delivery.delivery_tag});
-    return;
-  }
+  if (!content) return false;
   connection->session.deliver(delivery, content);
   wake(*connection);
+  return true;
 }
 
 bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
   Connection* connection = find(id);
   if (!connection || connection->is_short_of_room) return false;
-  if (connection->waiting_bytes() < options.outbox_bytes_max) return true;
+  if (connection->session.unsent_bytes() < options.outbox_bytes_max) return true;
   // Whatever filled the outbox: who is passed over now is to be told when there is room again.
   connection->is_short_of_room = true;
   short_of_room_.push_back(static_cast<std::uint64_t>(id));
   return false;
 }
 
-void BrokerHost::Inside::get_ok(const broker::GetOk& answer) {
+bool BrokerHost::Inside::get_ok(const broker::GetOk& answer) {
   Connection* connection = find(answer.connection);
-  if (!connection) return;
-  if (const broker::ContentPtr content = content_of(answer.body)) {
-    connection->session.get_ok(answer, content);
-  } else {
-    connection->session.send(answer.channel, wire::BasicGetEmpty{});
-    lost_.push_back({answer.connection, answer.channel, answer.delivery_tag});
-  }
+  if (!connection) return true;
+  const broker::ContentPtr content = content_of(answer.body);
+  if (!content) return false;
+  connection->session.get_ok(answer, content);
   wake(*connection);
+  return true;
 }
 
 void BrokerHost::Inside::return_message(broker::ConnectionId id, broker::ChannelId channel,

@@ -27,13 +27,10 @@ struct Connection {
   Signal input;   ///< reading may go on
   Timer timer;    ///< for the session's `on_time`
   std::optional<SteadyTime> timer_due;
-  Timer linger;  ///< how long the peer may take to read our last words
-  std::size_t in_flight_bytes = 0;
+  Timer linger;                   ///< how long the peer may take to read our last words
   bool is_short_of_room = false;  ///< the engine was, or is to be, told
   bool is_reading = true;
   bool is_writing = true;
-
-  std::size_t waiting_bytes() const { return session.outbox().bytes() + in_flight_bytes; }
 };
 
 /// The host's state; the engine's outside.
@@ -59,9 +56,9 @@ class BrokerHost::Inside final : public broker::Effects {
   // host_effects.cpp: what the engine says.
   void send(broker::ConnectionId connection, broker::ChannelId channel,
             const wire::Method& method) override;
-  void deliver(const broker::Deliver& delivery) override;
+  bool deliver(const broker::Deliver& delivery) override;
   bool has_credit(broker::ConnectionId connection) const override;
-  void get_ok(const broker::GetOk& answer) override;
+  bool get_ok(const broker::GetOk& answer) override;
   void return_message(broker::ConnectionId connection, broker::ChannelId channel,
                       wire::ReplyCode code, std::string_view text,
                       const broker::ContentPtr& content) override;
@@ -107,11 +104,6 @@ class BrokerHost::Inside final : public broker::Effects {
     std::vector<journal::RecordType> types;
     std::vector<Bytes> payloads;
   };
-  struct Lost {
-    broker::ConnectionId connection;
-    broker::ChannelId channel;
-    std::uint64_t delivery_tag;
-  };
 
   // host_connections.cpp
   static Task<> read(Inside& self, std::shared_ptr<Connection> connection);
@@ -150,7 +142,6 @@ class BrokerHost::Inside final : public broker::Effects {
   mutable Connection* found_ = nullptr;
   std::vector<std::uint64_t> to_settle_;
   mutable std::vector<std::uint64_t> short_of_room_;
-  std::vector<Lost> lost_;
   std::deque<Fetch> fetches_;
   bool is_settling_ = false;
 

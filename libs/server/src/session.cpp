@@ -34,6 +34,13 @@ std::size_t Session::on_bytes(BytesView received, Now now) {
       taken = received.size();
       break;
     }
+    if (state_ == State::running &&
+        unsent_bytes() > shared_.unsent_bytes_max + delivery_bytes_max_) {
+      // Its answers would be held in memory, however many it asks for. Deliveries have a limit of
+      // their own, and a consumer that writes before it reads has to be heard with one unread.
+      if (!std::exchange(is_stalled_, true)) stalled_since_ = now.steady;
+      break;
+    }
     const auto frame = wire::parse_frame(received.subspan(taken), frame_bytes_taken_max());
     if (!frame) {
       fail(frame.error(), now);
@@ -275,10 +282,17 @@ void Session::say_goodbye(const wire::Fault& fault) {
   wants_settling_ = true;
 }
 
+void Session::on_sent(Now now) {
+  in_flight_bytes_ = 0;
+  stalled_since_ = now.steady;
+  if (!is_stalled_ || unsent_bytes() > shared_.unsent_bytes_max / 8) return;
+  is_stalled_ = false;
+  last_received_ = now.steady;
+}
+
 void Session::settle(Now now) {
   if (!std::exchange(wants_settling_, false)) return;
   closing_since_ = now.steady;
-  is_stuck_ = false;
   leave_engine(now);
 }
 
@@ -289,6 +303,7 @@ void Session::leave_engine(Now now) {
   parked_bytes_ = 0;
   assembling_bytes_ = 0;
   is_stuck_ = false;
+  is_stalled_ = false;
   if (std::exchange(is_known_to_engine_, false)) {
     shared_.engine.connection_closed(id_, now.wall);
   }
@@ -329,8 +344,16 @@ void Session::on_time(Now now) {
     case State::running:
       break;
   }
+  if (is_stalled_ && steady >= stalled_since_ + shared_.options.stalling_limit) {
+    log::warning("client does not read what it asked for",
+                 {{"connection", static_cast<std::uint64_t>(id_)},
+                  {"peer", peer_.name},
+                  {"unsent_bytes", unsent_bytes()}});
+    on_lost(now);
+    return;
+  }
   if (heartbeat_.count() == 0) return;
-  if (!is_stuck_ && steady >= last_received_ + 2 * heartbeat_) {
+  if (wants_bytes() && steady >= last_received_ + 2 * heartbeat_) {
     log::warning("missed heartbeats from client",
                  {{"connection", static_cast<std::uint64_t>(id_)}, {"peer", peer_.name}});
     on_lost(now);
@@ -352,9 +375,10 @@ std::optional<SteadyTime> Session::next_due() const {
   if (state_ == State::over) return due;
   if (state_ == State::closing) return closing_since_ + shared_.options.closing_limit;
   if (state_ != State::running) earlier(started_ + shared_.options.handshake_limit);
+  if (is_stalled_) earlier(stalled_since_ + shared_.options.stalling_limit);
   if (heartbeat_.count() != 0) {
     earlier(last_beat_ + heartbeat_ / 2);
-    if (!is_stuck_) earlier(last_received_ + 2 * heartbeat_);
+    if (wants_bytes()) earlier(last_received_ + 2 * heartbeat_);
   }
   return due;
 }

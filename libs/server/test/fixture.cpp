@@ -176,10 +176,12 @@ void RawClient::frame(wire::FrameType type, std::uint16_t channel, std::string_v
 }
 
 Bytes RawClient::published(std::uint16_t channel, std::string_view exchange, std::string_view key,
-                           std::string_view body, wire::BasicProperties properties) {
+                           std::string_view body, wire::BasicProperties properties,
+                           bool mandatory) {
   Bytes bytes;
-  wire::append_method_frame(bytes, channel,
-                            wire::BasicPublish{.exchange = exchange, .routing_key = key});
+  wire::append_method_frame(
+      bytes, channel,
+      wire::BasicPublish{.exchange = exchange, .routing_key = key, .mandatory = mandatory});
   wire::append_content_frames(bytes, channel, wire::encode_properties(properties), as_bytes(body),
                               4096);
   return bytes;

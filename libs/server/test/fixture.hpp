@@ -37,7 +37,8 @@ class RawClient {
   /// Publishes to the default exchange, persistent.
   void publish(std::uint16_t channel, std::string_view queue, std::string_view body);
   static Bytes published(std::uint16_t channel, std::string_view exchange, std::string_view key,
-                         std::string_view body, wire::BasicProperties properties);
+                         std::string_view body, wire::BasicProperties properties,
+                         bool mandatory = false);
   /// Sends a method. Returns: what the broker said since, in lines.
   std::string call(std::uint16_t channel, const wire::Method& method);
 

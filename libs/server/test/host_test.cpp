@@ -227,6 +227,22 @@ TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {
   EXPECT_THAT(consumer->bodies(), SizeIs(26));
 }
 
+TEST_F(Host, OpenTransactionsCountAsMemory) {
+  options.memory_bytes_max = 400'000;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::TxSelect{});
+  for (int i = 0; i < 8; ++i) client->publish(1, "q", body(i, 60'000));
+  loop.advance(milliseconds{10});
+  EXPECT_GT(host->overview().memory_bytes, 480'000U);
+  EXPECT_TRUE(host->overview().alarms.memory);
+  client->send(1, wire::ChannelClose{});
+  loop.advance(seconds{1});
+  EXPECT_LT(host->overview().memory_bytes, 100'000U);
+  EXPECT_FALSE(host->overview().alarms.memory);
+}
+
 TEST_F(Host, ABlockedPublisherIsReadUpToALimitAndNoFurther) {
   options.memory_bytes_max = 50'000;
   options.session.parked_bytes_max = 20'000;
@@ -300,6 +316,93 @@ TEST_F(Host, AConsumerWhoseOutboxIsFullOfOtherThingsIsServedOnceItReads) {
   consumer->set_reading(true);
   EXPECT_THAT(consumer->bodies(), SizeIs(2));
   EXPECT_EQ(queue("q").ready_count, 0U);
+}
+
+TEST_F(Host, AClientThatDoesNotReadItsAnswersIsNotReadAndGoesOnWhenItDoes) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto client = log_in({.heartbeat_seconds = 10});
+  client->send(1, durable("q"));
+  client->send(1, durable("large"));
+  client->publish(1, "large", body(1, 100'000));
+  client->told();
+  client->set_reading(false);
+  constexpr int asked = 50'000;
+  for (int i = 0; i < asked; ++i) {
+    Bytes bytes;
+    wire::append_method_frame(bytes, 1, wire::QueueDeclare{.queue = "q", .passive = true});
+    client->hold(bytes);
+  }
+  client->send(1, wire::BasicGet{.queue = "large", .no_ack = true});
+  EXPECT_LT(host->overview().connections.at(0).outbox_bytes, 2U * 64 * 1024 + 4096);
+  EXPECT_TRUE(client->is_sending()) << "the client is held back";
+  EXPECT_EQ(queue("large").ready_count, 1U);
+  loop.advance(seconds{60});
+  EXPECT_EQ(host->connection_count(), 1U) << "nobody heard its heartbeats, but for our sake";
+  client->set_reading(true);
+  EXPECT_FALSE(client->is_sending());
+  EXPECT_THAT(client->told(), SizeIs(testing::Ge(std::size_t{asked})));
+  EXPECT_THAT(client->bodies(), SizeIs(1));
+  EXPECT_FALSE(client->has_ended());
+}
+
+TEST_F(Host, AConsumerThatAnswersBeforeItReadsALargeDeliveryIsHeard) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("requests"));
+  client->send(1, durable("results"));
+  client->set_reading(false);
+  client->send(1, wire::BasicConsume{.queue = "requests", .consumer_tag = "c"});
+  client->publish(1, "requests", body(1, 350'000));
+  client->publish(1, "results", body(2, 350'000));
+  EXPECT_FALSE(client->is_sending());
+  EXPECT_EQ(queue("results").ready_count, 1U);
+}
+
+TEST_F(Host, GetsAndReturnsThatNobodyReadsAreNotHeldEither) {
+  options.outbox_bytes_max = 64 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  for (int i = 0; i < 100; ++i) client->publish(1, "q", body(i, 50'000));
+  client->set_reading(false);
+  for (int i = 0; i < 100; ++i) client->send(1, wire::BasicGet{.queue = "q"});
+  EXPECT_GT(queue("q").ready_count, 80U) << "a memory stream and an outbox hold the rest";
+  EXPECT_LT(host->overview().connections.at(0).outbox_bytes, 2U * 64 * 1024 + 60'000);
+  client->set_reading(true);
+  EXPECT_THAT(client->bodies(), SizeIs(100));
+
+  auto publisher = log_in();
+  publisher->set_reading(false);
+  for (int i = 0; i < 100; ++i) {
+    publisher->hold(RawClient::published(1, "", "nonesuch", body(i, 50'000), {}, true));
+  }
+  publisher->write("");
+  for (const ConnectionView& view : host->overview().connections) {
+    EXPECT_LT(view.outbox_bytes, 2U * 64 * 1024 + 60'000);
+  }
+  publisher->set_reading(true);
+  EXPECT_EQ(host->overview().counters.returned_total, 100U);
+}
+
+TEST_F(Host, AClientThatNeverReadsItsAnswersIsLeft) {
+  options.outbox_bytes_max = 64 * 1024;
+  options.session.stalling_limit = seconds{30};
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->set_reading(false);
+  for (int i = 0; i < 50'000; ++i) {
+    Bytes bytes;
+    wire::append_method_frame(bytes, 1, wire::QueueDeclare{.queue = "q", .passive = true});
+    client->hold(bytes);
+  }
+  client->write("");
+  loop.advance(seconds{29});
+  EXPECT_EQ(host->connection_count(), 1U);
+  loop.advance(seconds{2});
+  EXPECT_EQ(host->connection_count(), 0U);
 }
 
 TEST_F(Host, BodiesThatLeftTheCacheAreReadFromTheJournal) {

@@ -26,7 +26,8 @@ struct Limits {
   std::size_t bindings_max = 2'000'000;  ///< of one virtual host
   std::size_t consumers_per_channel_max = 10'000;
   std::size_t transaction_count_max = 100'000;  ///< publishes and answers of one open transaction
-  /// What the journal takes as one unit. A transaction beyond it is refused; other commands that
+  /// What the journal takes as one unit. A transaction beyond it is refused, as are the open ones
+  /// of a connection when they come to more together; other commands that
   /// cause more write what need not be atomic in units of their own.
   std::size_t unit_bytes_max = 32 * 1024 * 1024;
   std::size_t waiting_gets_max = 1'000;  ///< of a channel, for messages that are still written
@@ -56,7 +57,9 @@ struct QueueView {
 /// BROKER.md, RabbitMQ 3.10.8's replies.
 class Broker {
  public:
-  Broker(Effects& effects, Random& random, Limits limits = {});
+  /// Takes: all by reference, outliving the broker.
+  Broker(Effects& effects, Random& random, Limits limits = {},
+         const Permissions& permissions = all_allowed());
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;
   ~Broker();
@@ -88,12 +91,9 @@ class Broker {
   void on_durable(JournalSequence sequence, WallTime now);
   /// Whether the connection has room for output; without, its consumers are passed over.
   void on_credit(ConnectionId connection, bool has_room, WallTime now);
-  /// The content that `fetch` asked for; null when it cannot be read: see `on_lost`.
+  /// The content that `fetch` asked for; null when it cannot be read: the message is set
+  /// aside, as by `Effects::deliver`.
   void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
-  /// The content of a delivery in hand could not be read, so the peer never saw it: the message is
-  /// set aside until a restart, which reads the journal anew. An unknown tag is no error.
-  void on_lost(ConnectionId connection, ChannelId channel, std::uint64_t delivery_tag,
-               WallTime now);
   /// What is due by `now`: message TTLs, queue expiry.
   void on_time(WallTime now);
   /// When `on_time` next has something to do.
@@ -109,6 +109,10 @@ class Broker {
   };
   std::vector<Peeked> peek(std::string_view virtual_host, std::string_view queue,
                            std::uint64_t from, std::size_t count_max) const;
+  /// What open transactions hold of publishes until they are committed.
+  std::uint64_t held_bytes() const noexcept;
+  /// Direct replies that were dropped, since whoever asked does not read.
+  std::uint64_t replies_dropped_total() const noexcept;
   /// The journal position of the oldest body that is still needed; nothing when none is.
   std::optional<BodyPosition> oldest_needed_body() const;
 

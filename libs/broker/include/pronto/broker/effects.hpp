@@ -50,11 +50,14 @@ class Effects {
   virtual ~Effects() = default;
 
   virtual void send(ConnectionId connection, ChannelId channel, const wire::Method& method) = 0;
-  virtual void deliver(const Deliver& delivery) = 0;
+  /// Returns: false when the content cannot be read, so that the peer saw nothing: the message is
+  /// set aside until a restart, which reads the journal anew.
+  virtual bool deliver(const Deliver& delivery) = 0;
   /// Whether the connection has room for one more delivery; asked before each. What `on_credit`
   /// said between commands, seen within one, so that no command overfills an outbox.
   virtual bool has_credit(ConnectionId) const { return true; }
-  virtual void get_ok(const GetOk& answer) = 0;
+  /// Returns: as `deliver`.
+  virtual bool get_ok(const GetOk& answer) = 0;
   /// basic.return, before the publish is confirmed.
   virtual void return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
                               std::string_view text, const ContentPtr& content) = 0;

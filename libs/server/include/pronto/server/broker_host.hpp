@@ -32,7 +32,8 @@ struct HostOptions {
   std::uint64_t memory_bytes_max = 0;
   /// Publishers are slowed while more than this waits for the disk.
   std::uint64_t undurable_bytes_max = 64 * 1024 * 1024;
-  /// A connection's consumers are passed over while more than this waits to be sent to it.
+  /// A connection's consumers are passed over while more than this waits to be sent to it; above
+  /// twice of it and its largest delivery, its commands are not read.
   std::size_t outbox_bytes_max = 512 * 1024;
   std::size_t connections_max = 65'536;
 

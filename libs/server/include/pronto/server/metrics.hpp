@@ -20,8 +20,9 @@ struct Counters {
   std::uint64_t confirmed_total = 0;  ///< positive answers, each message counted
   std::uint64_t nacked_total = 0;
   std::uint64_t returned_total = 0;
-  std::uint64_t delivered_total = 0;  ///< to consumers and by basic.get
-  std::uint64_t answered_total = 0;   ///< basic.ack, -nack and -reject that came in
+  std::uint64_t replies_dropped_total = 0;  ///< direct replies to clients that do not read
+  std::uint64_t delivered_total = 0;        ///< to consumers and by basic.get
+  std::uint64_t answered_total = 0;         ///< basic.ack, -nack and -reject that came in
   std::uint64_t received_bytes_total = 0;
   std::uint64_t sent_bytes_total = 0;
 };
@@ -61,7 +62,7 @@ struct Overview {
   journal::Statistics journal;
   std::uint64_t journal_bytes = 0;    ///< of all segments
   std::uint64_t undurable_bytes = 0;  ///< appended, not yet on stable storage
-  std::uint64_t memory_bytes = 0;     ///< counted: bodies, index, outboxes
+  std::uint64_t memory_bytes = 0;     ///< counted: bodies, transactions, index, outboxes
   std::uint64_t memory_limit_bytes = 0;
 };
 

@@ -36,6 +36,9 @@ struct SessionOptions {
   seconds heartbeat{60};
   seconds handshake_limit{10};
   seconds closing_limit{5};  ///< for the peer's answer to connection.close
+  /// A peer whose commands wait because it does not read their answers is left when it takes none
+  /// for so long.
+  seconds stalling_limit{120};
   std::uint64_t message_bytes_max = 16 * 1024 * 1024;
   /// What publishers send while they are blocked is held up to here, then the socket is not read.
   std::size_t parked_bytes_max = 1024 * 1024;
@@ -68,6 +71,9 @@ class Session {
     const Users& users;
     broker::Broker& engine;
     Counters& counters;
+    /// While more than this waits to be sent to the peer, beside a large delivery, none of its
+    /// commands is taken.
+    std::size_t unsent_bytes_max = 1024 * 1024;
   };
 
   Session(broker::ConnectionId id, Peer peer, Shared shared, Now now);
@@ -110,8 +116,16 @@ class Session {
   broker::ConnectionId id() const noexcept { return id_; }
   Outbox& outbox() noexcept { return outbox_; }
   const Outbox& outbox() const noexcept { return outbox_; }
-  /// Whether reading makes sense now: not while too much of a blocked publisher is held.
-  bool wants_bytes() const noexcept { return !is_stuck_; }
+  /// What the owner took from the outbox is on its way, and then sent. The latter may make
+  /// `wants_bytes` true again.
+  void on_sending(std::size_t bytes) noexcept { in_flight_bytes_ = bytes; }
+  void on_sent(Now now);
+  bool is_sending() const noexcept { return in_flight_bytes_ > 0; }
+  /// What waits for the peer to read it.
+  std::size_t unsent_bytes() const noexcept { return outbox_.bytes() + in_flight_bytes_; }
+  /// Whether reading makes sense now: not while too much of a blocked publisher is held, nor while
+  /// the peer leaves too much unread.
+  bool wants_bytes() const noexcept { return !is_stuck_ && !is_stalled_; }
   /// Nothing more will happen: close the stream once the outbox is sent.
   bool is_over() const noexcept { return state_ == State::over; }
   /// Room for a whole frame of this peer.
@@ -223,7 +237,11 @@ class Session {
   SteadyTime last_beat_;  // when it was last looked whether a heartbeat is to be sent
   std::uint64_t sent_at_beat_ = 0;
   SteadyTime closing_since_{};
-  bool is_deaf_ = false;  // what the peer sends has no meaning any more
+  std::size_t in_flight_bytes_ = 0;
+  std::size_t delivery_bytes_max_ = 0;  // of the largest delivery so far
+  bool is_stalled_ = false;             // no command is taken before the peer has read more
+  SteadyTime stalled_since_{};          // or when it was last seen to read
+  bool is_deaf_ = false;                // what the peer sends has no meaning any more
   bool is_known_to_engine_ = false;
   bool wants_settling_ = false;  // the engine is to forget the connection
 
