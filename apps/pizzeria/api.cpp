@@ -33,6 +33,8 @@ constexpr std::size_t history_page_count = 20;
 constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
+constexpr std::size_t asked_rounds_max = 8;  // of `Kitchen::asked_at_once_max` orders, each refresh
+constexpr std::size_t ended_count_max = 10'000;
 constexpr double workers_seen_decay = 0.9;
 constexpr double rounding_up_max = 1.15;
 
@@ -105,9 +107,19 @@ std::int64_t Api::in_flight() const {
 }
 
 void Api::on_status(const OrderStatus& event) {
-  if (!is_final(event.status)) return;
+  if (!is_final(event.status) || !note_end(event.order)) return;
   if (open_.erase(event.order) == 0) counted_ = std::max<std::int64_t>(0, counted_ - 1);
   if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
+}
+
+bool Api::note_end(const std::string& order) {
+  if (!ended_.insert(order).second) return false;
+  ended_in_order_.push_back(order);
+  if (ended_in_order_.size() > ended_count_max) {
+    ended_.erase(ended_in_order_.front());
+    ended_in_order_.pop_front();
+  }
+  return true;
 }
 
 Task<> Api::refresh_for_ever() {
@@ -125,7 +137,28 @@ Task<> Api::refresh() {
   }
 }
 
+Task<> Api::drop_finished() {
+  // Had ended at the last look, and nothing was heard of it since.
+  for (const std::string& order : std::exchange(unheard_, {})) {
+    open_at_count_ -= static_cast<std::int64_t>(open_.erase(order));
+  }
+  for (std::size_t round = 0; round < asked_rounds_max; ++round) {
+    std::vector<std::string> asked;
+    auto next = open_.upper_bound(open_asked_);
+    for (; next != open_.end() && asked.size() < Kitchen::asked_at_once_max; ++next) {
+      asked.push_back(*next);
+    }
+    const bool is_last = next == open_.end();
+    open_asked_ = is_last ? std::string{} : asked.back();
+    for (std::string& order : co_await Kitchen::finished_of(parts_.database, std::move(asked))) {
+      unheard_.push_back(std::move(order));
+    }
+    if (is_last) co_return;
+  }
+}
+
 Task<> Api::look_at_kitchen() {
+  co_await drop_finished();
   const auto open_before = static_cast<std::int64_t>(open_.size());
   // The rows before the queue: an order on its way from one to the other is not counted twice. If
   // it is missed, and was accepted here, `open_` has it.

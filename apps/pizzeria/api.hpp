@@ -1,10 +1,13 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "capacity.hpp"
 #include "history.hpp"
@@ -102,6 +105,11 @@ class Api {
   pronto::Task<Response> cancel(Request& request);
 
   pronto::Task<> look_at_kitchen();
+  /// Forgets what has ended without being heard of: what the pages' queue missed while the
+  /// connection was away never comes.
+  pronto::Task<> drop_finished();
+  /// Returns: false when the order's end was heard of before.
+  bool note_end(const std::string& order);
   std::array<StageNow, 3> stages_now(const Kitchen::InWork& in_work,
                                      const std::vector<pronto::Bus::QueueState>& queues);
   Response overloaded(const Request& request) const;
@@ -118,9 +126,13 @@ class Api {
   ApiParts parts_;
   Options options_;
   History history_;
-  std::int64_t counted_ = 0;        // at the last refresh
-  std::int64_t open_at_count_ = 0;  // of `open_` at that refresh
-  std::set<std::string> open_;      // accepted here, end not heard of yet
+  std::int64_t counted_ = 0;          // at the last refresh
+  std::int64_t open_at_count_ = 0;    // of `open_` at that refresh
+  std::set<std::string> open_;        // accepted here, end not heard of yet
+  std::string open_asked_;            // of `open_`, the last one that the kitchen was asked about
+  std::vector<std::string> unheard_;  // of `open_`, those that had ended at the last look
+  std::unordered_set<std::string> ended_;   // the newest ends that were heard of,
+  std::deque<std::string> ended_in_order_;  // oldest first
   std::int64_t rooms_taken_ = 0;
   bool knows_kitchen_ = false;
   std::array<double, 3> workers_seen_{};
