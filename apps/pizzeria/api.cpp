@@ -478,8 +478,15 @@ Task<http::Response> Api::cancel(Request& request) {
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   const bool is_form = request.method == "POST";
-  const auto outcome = co_await parts_.bus.request(
-      CancelOrder{id, who->name}, std::chrono::duration_cast<milliseconds>(cancel_limit));
+  const auto outcome = co_await parts_.bus.request(CancelOrder{id, who->name},
+                                                   {.limit = cancel_limit, .outlives_limit = true});
+  if (!outcome && outcome.error().kind != pronto::BusFailure::Kind::unanswered) {
+    pronto::log::warning("an order could not be cancelled",
+                         {{"order", id}, {"reason", outcome.error().text}});
+    co_return render_problem(
+        request,
+        http::unavailable("The order cannot be cancelled right now. Try again.", seconds{5}));
+  }
   if (outcome && !outcome->is_cancelled) {
     co_return render_problem(
         request, http::conflict(fmt::format("The order is {} already and can no longer be "
@@ -488,7 +495,7 @@ Task<http::Response> Api::cancel(Request& request) {
   }
   if (is_form) co_return Response::see_other("/orders/" + id);
   const std::string status{outcome ? std::string_view{outcome->status} : "cancelling"};
-  // Without an answer in time it may still be cancelled: the status tells.
+  // Without an answer in time it is still decided, and the status tells.
   co_return Response::json(
       outcome ? 200 : 202,
       json::object{
