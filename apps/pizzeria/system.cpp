@@ -10,6 +10,7 @@
 #include "api.hpp"
 #include "crash.hpp"
 #include "descriptions.hpp"
+#include "instance_lock.hpp"
 #include "metrics.hpp"
 #include "notifier.hpp"
 #include "operator_api.hpp"
@@ -34,6 +35,8 @@ using pronto::StartError;
 using pronto::Task;
 
 namespace {
+
+constexpr int instance_number_max = 1'000;
 
 /// A callback is due as soon as the transaction that wrote it has committed.
 class WakeCallbacks final : public pronto::BusObserver {
@@ -64,13 +67,40 @@ class System::Inside {
 
   // -- starting --------------------------------------------------------------
 
+  std::string store_url() const {
+    return config.store.empty() ? "sqlite:" + config.data + "/pizzeria.db" : config.store;
+  }
+
   void open_store() {
-    const std::string url =
-        config.store.empty() ? "sqlite:" + config.data + "/pizzeria.db" : config.store;
+    const std::string url = store_url();
     try {
       database = with_crash_points(pronto::persist::open_database(loop, url));
     } catch (const pronto::DatabaseError& error) {
       throw StartError{fmt::format("the store {} cannot be opened: {}", url, error.what())};
+    }
+  }
+
+  /// Two processes of one name on one store would send each other's messages, and take each other's
+  /// callbacks.
+  void take_instance() {
+    instance = config.instance.empty() ? name : config.instance;
+    instance_lock = InstanceLock::take(store_url(), instance);
+    if (!instance_lock && !config.instance.empty()) {
+      throw StartError{fmt::format(
+          "an instance '{}' runs on the store {} already; choose another --instance, or "
+          "leave it out",
+          instance, store_url())};
+    }
+    for (int number = 2; !instance_lock && number <= instance_number_max; ++number) {
+      instance = fmt::format("{}-{}", name, number);
+      instance_lock = InstanceLock::take(store_url(), instance);
+    }
+    if (!instance_lock) {
+      throw StartError{fmt::format("more than {} processes of {} run on the store {}",
+                                   instance_number_max, name, store_url())};
+    }
+    if (config.instance.empty() && instance != name) {
+      pronto::log::info("one of several on its store", {{"instance", instance}});
     }
   }
 
@@ -142,7 +172,7 @@ class System::Inside {
       options.addresses = broker_addresses();
     }
     options.name = "pizzeria/" + name;
-    options.instance = config.instance.empty() ? name : config.instance;
+    options.instance = instance;
     options.observer = &observer;
     bus = std::make_unique<pronto::Bus>(loop, std::move(options), database.get());
   }
@@ -151,7 +181,7 @@ class System::Inside {
     http::Callbacks::Options options;
     options.schedule = config.callback_schedule;
     options.user_agent = "pizzeria";
-    options.instance = config.instance.empty() ? name : config.instance;
+    options.instance = instance;
     callbacks = std::make_unique<http::Callbacks>(
         loop, *database, address_check,
         [this](std::string_view subject, std::string_view secret) {
@@ -353,6 +383,8 @@ class System::Inside {
   pronto::TaskGroup tasks;
   Capacity capacity;
   pronto::Promise<std::string> failure;
+  std::string instance;
+  std::optional<InstanceLock> instance_lock;
   http::AddressCheck address_check;
   std::map<std::string, pronto::Endpoint> ports;
   bool is_started = false;
@@ -410,6 +442,7 @@ Task<> System::start() {
     in.listen_amqp();
   }
   in.open_store();
+  in.take_instance();
   try {
     co_await in.migrate();
   } catch (const pronto::DatabaseError& error) {
