@@ -7,7 +7,6 @@
 #include <map>
 #include <optional>
 
-#include "api.hpp"
 #include "crash.hpp"
 #include "descriptions.hpp"
 #include "instance_lock.hpp"
@@ -16,6 +15,7 @@
 #include "operator_api.hpp"
 #include "order_executor.hpp"
 #include "order_history_service.hpp"
+#include "order_service.hpp"
 #include "pages.hpp"
 #include "pronto/async/task_group.hpp"
 #include "pronto/base/crypto.hpp"
@@ -223,12 +223,12 @@ class System::Inside {
         http::TokenSigner{key, "caller"},
         http::Sessions::Options{.cookie_name = "pizzeria_session"});
     idempotency = std::make_unique<http::Idempotency>(loop, *database);
-    api = std::make_unique<Api>(
-        ApiParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check, page_notifier,
-                 capacity},
-        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
-                     .stages = config.stages});
-    page_notifier.on_status = [this](const OrderStatus& event) { api->on_status(event); };
+    order_service = std::make_unique<OrderService>(
+        OrderServiceParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check,
+                          page_notifier, capacity},
+        OrderService::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
+                              .stages = config.stages});
+    page_notifier.on_status = [this](const OrderStatus& event) { order_service->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
         loop, *bus, *callbacks, [this] { return queue_rows(); },
@@ -238,7 +238,7 @@ class System::Inside {
             .queues = {OrderHistoryService::queue, OrderExecutor::queue,
                        OrderExecutor::ticket_queue("prep"), OrderExecutor::ticket_queue("bake"),
                        OrderExecutor::ticket_queue("oven"), Notifier::queue}});
-    api->add_routes(router);
+    order_service->add_routes(router);
     operator_api->add_routes(router);
     add_page_routes(router);
     add_description_routes(router);
@@ -276,7 +276,9 @@ class System::Inside {
       text.add(bus->metrics());
       if (server) text.add(server->counts());
       if (notifier) text.add(callbacks->counts());
-      if (api) text.gauge("pizzeria_orders_in_flight", static_cast<double>(api->in_flight()));
+      if (order_service) {
+        text.gauge("pizzeria_orders_in_flight", static_cast<double>(order_service->in_flight()));
+      }
       if (host) text.add(host->overview());
       co_return http::Response::text(200, std::move(text).take())
           .with("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -285,7 +287,7 @@ class System::Inside {
 
   bool is_ready() const {
     return is_started && bus->is_ready() && (!host || host->is_ready()) &&
-           (!api || api->knows_kitchen());
+           (!order_service || order_service->knows_kitchen());
   }
 
   /// The operator's password: from the setting, else made once; only its MAC is kept.
@@ -406,7 +408,7 @@ class System::Inside {
   std::unique_ptr<pronto::Bus> bus;
   std::unique_ptr<http::Sessions> sessions;
   std::unique_ptr<http::Idempotency> idempotency;
-  std::unique_ptr<Api> api;
+  std::unique_ptr<OrderService> order_service;
   std::unique_ptr<OperatorApi> operator_api;
   http::Router router;
   http::Router management_router;
@@ -469,9 +471,9 @@ Task<> System::start() {
                                  started.error().text)};
   }
   if (in.notifier) in.callbacks->start();
-  if (in.api) {
-    co_await in.api->refresh();
-    in.tasks.spawn(in.api->refresh_for_ever());
+  if (in.order_service) {
+    co_await in.order_service->refresh();
+    in.tasks.spawn(in.order_service->refresh_for_ever());
   }
   if (in.host) in.tasks.spawn(in.measure_rates());
   in.is_started = true;

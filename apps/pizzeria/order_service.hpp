@@ -23,8 +23,8 @@
 
 namespace pizzeria {
 
-/// What the API stands on; all outlive it.
-struct ApiParts {
+/// What OrderService stands on; all outlive it.
+struct OrderServiceParts {
   pronto::Loop& loop;
   pronto::Bus& bus;
   pronto::Database& database;
@@ -36,11 +36,11 @@ struct ApiParts {
   Capacity& capacity;
 };
 
-/// OrderService: accepts orders, and shows them, by JSON and by HTML, to those who placed them.
+/// Accepts orders, and shows them, by JSON and by HTML, to those who placed them.
 ///
 /// An order is on stable storage, with the broker, before its 202 is sent. Source: DESIGN.md
 /// section 3, ONE_ORDER.md. Runs on: the loop's thread.
-class Api {
+class OrderService {
  public:
   struct Options {
     std::int64_t accept_limit = 100'000;         ///< orders in flight
@@ -50,7 +50,7 @@ class Api {
     std::array<StageCapacity, 3> stages = {};    ///< of one kitchen process, until seen
   };
 
-  Api(ApiParts parts, Options options);
+  OrderService(OrderServiceParts parts, Options options);
 
   void add_routes(pronto::http::Router& router);
   /// Looks at the kitchen again and again: counts the orders in flight, from queues and rows.
@@ -123,7 +123,7 @@ class Api {
   pronto::http::Response accepted(const Request& request, const std::string& id,
                                   std::string body) const;
 
-  ApiParts parts_;
+  OrderServiceParts parts_;
   Options options_;
   History history_;
   std::int64_t counted_ = 0;          // at the last refresh
