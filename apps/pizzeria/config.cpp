@@ -102,7 +102,8 @@ void add_settings(pronto::Settings& settings, Config& config, const Roles& roles
   settings.add_text("store", "URL", config.store,
                     "sqlite:PATH; without it a file in the data folder");
   settings.add_text("instance", "NAME", config.instance,
-                    "tells apart processes of one service on one store; stays over restarts");
+                    "tells apart processes on one store; without it the service's name, or NAME-2 "
+                    "and so on while that one runs");
   const auto stage_text = [&config](auto value) {
     std::string text;
     for (std::size_t i = 0; i < stages.size(); ++i) {

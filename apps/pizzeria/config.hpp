@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "api.hpp"
 #include "capacity.hpp"
 #include "common/settings.hpp"
+#include "order_service.hpp"
 #include "pronto/base/bytes.hpp"
 
 namespace pizzeria {

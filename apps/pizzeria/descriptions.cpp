@@ -213,9 +213,10 @@ json::object openapi() {
       {"summary", "Cancel, before the oven"},
       {"parameters", json::array{id}},
       {"responses", json::object{{"200", answer("cancelled")},
-                                 {"202", answer("asked for; the status tells")},
+                                 {"202", answer("stored, not decided yet; the status tells")},
                                  {"404", problem("no such order of yours")},
-                                 {"409", problem("too late")}}}};
+                                 {"409", problem("too late")},
+                                 {"503", problem("not stored; try again")}}}};
   const json::object events{
       {"summary", "Each status once and in order, as server-sent events"},
       {"parameters",

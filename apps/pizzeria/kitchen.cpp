@@ -4,6 +4,7 @@
 
 #include "menu.hpp"
 #include "order.hpp"
+#include "pronto/base/assert.hpp"
 
 namespace pizzeria {
 
@@ -245,6 +246,27 @@ Task<std::int64_t> Kitchen::count_open(pronto::Database& database) {
   const Rows rows =
       co_await database.query("select count(*) from executor_orders where is_open = 1");
   co_return rows[0].integer(0);
+}
+
+Task<std::vector<std::string>> Kitchen::finished_of(pronto::Database& database,
+                                                    std::vector<std::string> orders) {
+  PRONTO_ASSERT(orders.size() <= asked_at_once_max);
+  std::vector<std::string> finished;
+  if (orders.empty()) co_return finished;
+  // Always as many parameters, so that it is one prepared statement; no order's id is empty.
+  static const std::string sql = [] {
+    std::string text = "select order_id from executor_orders where is_open = 0 and order_id in (";
+    for (std::size_t i = 1; i <= asked_at_once_max; ++i) {
+      text += (i == 1 ? "$" : ", $") + std::to_string(i);
+    }
+    return text + ')';
+  }();
+  std::vector<pronto::SqlValue> parameters;
+  for (std::string& order : orders) parameters.emplace_back(std::move(order));
+  parameters.resize(asked_at_once_max, std::string{});
+  const Rows rows = co_await database.run_query(sql, std::move(parameters));
+  for (const pronto::Row& row : rows) finished.push_back(row.text(0));
+  co_return finished;
 }
 
 }  // namespace pizzeria

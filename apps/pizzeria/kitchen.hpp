@@ -63,6 +63,11 @@ class Kitchen {
 
   /// How many orders are open and neither ready, cancelled nor failed.
   static pronto::Task<std::int64_t> count_open(pronto::Database& database);
+
+  static constexpr std::size_t asked_at_once_max = 256;
+  /// Which of `orders`, at most `asked_at_once_max`, are ready, cancelled or failed.
+  static pronto::Task<std::vector<std::string>> finished_of(pronto::Database& database,
+                                                            std::vector<std::string> orders);
 };
 
 }  // namespace pizzeria

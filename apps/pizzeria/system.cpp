@@ -7,14 +7,15 @@
 #include <map>
 #include <optional>
 
-#include "api.hpp"
 #include "crash.hpp"
 #include "descriptions.hpp"
+#include "instance_lock.hpp"
 #include "metrics.hpp"
 #include "notifier.hpp"
 #include "operator_api.hpp"
 #include "order_executor.hpp"
 #include "order_history_service.hpp"
+#include "order_service.hpp"
 #include "pages.hpp"
 #include "pronto/async/task_group.hpp"
 #include "pronto/base/crypto.hpp"
@@ -34,6 +35,8 @@ using pronto::StartError;
 using pronto::Task;
 
 namespace {
+
+constexpr int instance_number_max = 1'000;
 
 /// A callback is due as soon as the transaction that wrote it has committed.
 class WakeCallbacks final : public pronto::BusObserver {
@@ -64,13 +67,40 @@ class System::Inside {
 
   // -- starting --------------------------------------------------------------
 
+  std::string store_url() const {
+    return config.store.empty() ? "sqlite:" + config.data + "/pizzeria.db" : config.store;
+  }
+
   void open_store() {
-    const std::string url =
-        config.store.empty() ? "sqlite:" + config.data + "/pizzeria.db" : config.store;
+    const std::string url = store_url();
     try {
       database = with_crash_points(pronto::persist::open_database(loop, url));
     } catch (const pronto::DatabaseError& error) {
       throw StartError{fmt::format("the store {} cannot be opened: {}", url, error.what())};
+    }
+  }
+
+  /// Two processes of one name on one store would send each other's messages, and take each other's
+  /// callbacks.
+  void take_instance() {
+    instance = config.instance.empty() ? name : config.instance;
+    instance_lock = InstanceLock::take(store_url(), instance);
+    if (!instance_lock && !config.instance.empty()) {
+      throw StartError{fmt::format(
+          "an instance '{}' runs on the store {} already; choose another --instance, or "
+          "leave it out",
+          instance, store_url())};
+    }
+    for (int number = 2; !instance_lock && number <= instance_number_max; ++number) {
+      instance = fmt::format("{}-{}", name, number);
+      instance_lock = InstanceLock::take(store_url(), instance);
+    }
+    if (!instance_lock) {
+      throw StartError{fmt::format("more than {} processes of {} run on the store {}",
+                                   instance_number_max, name, store_url())};
+    }
+    if (config.instance.empty() && instance != name) {
+      pronto::log::info("one of several on its store", {{"instance", instance}});
     }
   }
 
@@ -142,7 +172,7 @@ class System::Inside {
       options.addresses = broker_addresses();
     }
     options.name = "pizzeria/" + name;
-    options.instance = config.instance.empty() ? name : config.instance;
+    options.instance = instance;
     options.observer = &observer;
     bus = std::make_unique<pronto::Bus>(loop, std::move(options), database.get());
   }
@@ -151,7 +181,7 @@ class System::Inside {
     http::Callbacks::Options options;
     options.schedule = config.callback_schedule;
     options.user_agent = "pizzeria";
-    options.instance = config.instance.empty() ? name : config.instance;
+    options.instance = instance;
     callbacks = std::make_unique<http::Callbacks>(
         loop, *database, address_check,
         [this](std::string_view subject, std::string_view secret) {
@@ -193,12 +223,12 @@ class System::Inside {
         http::TokenSigner{key, "caller"},
         http::Sessions::Options{.cookie_name = "pizzeria_session"});
     idempotency = std::make_unique<http::Idempotency>(loop, *database);
-    api = std::make_unique<Api>(
-        ApiParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check, page_notifier,
-                 capacity},
-        Api::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
-                     .stages = config.stages});
-    page_notifier.on_status = [this](const OrderStatus& event) { api->on_status(event); };
+    order_service = std::make_unique<OrderService>(
+        OrderServiceParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check,
+                          page_notifier, capacity},
+        OrderService::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
+                              .stages = config.stages});
+    page_notifier.on_status = [this](const OrderStatus& event) { order_service->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
         loop, *bus, *callbacks, [this] { return queue_rows(); },
@@ -208,7 +238,7 @@ class System::Inside {
             .queues = {OrderHistoryService::queue, OrderExecutor::queue,
                        OrderExecutor::ticket_queue("prep"), OrderExecutor::ticket_queue("bake"),
                        OrderExecutor::ticket_queue("oven"), Notifier::queue}});
-    api->add_routes(router);
+    order_service->add_routes(router);
     operator_api->add_routes(router);
     add_page_routes(router);
     add_description_routes(router);
@@ -246,7 +276,9 @@ class System::Inside {
       text.add(bus->metrics());
       if (server) text.add(server->counts());
       if (notifier) text.add(callbacks->counts());
-      if (api) text.gauge("pizzeria_orders_in_flight", static_cast<double>(api->in_flight()));
+      if (order_service) {
+        text.gauge("pizzeria_orders_in_flight", static_cast<double>(order_service->in_flight()));
+      }
       if (host) text.add(host->overview());
       co_return http::Response::text(200, std::move(text).take())
           .with("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -255,7 +287,7 @@ class System::Inside {
 
   bool is_ready() const {
     return is_started && bus->is_ready() && (!host || host->is_ready()) &&
-           (!api || api->knows_kitchen());
+           (!order_service || order_service->knows_kitchen());
   }
 
   /// The operator's password: from the setting, else made once; only its MAC is kept.
@@ -353,6 +385,8 @@ class System::Inside {
   pronto::TaskGroup tasks;
   Capacity capacity;
   pronto::Promise<std::string> failure;
+  std::string instance;
+  std::optional<InstanceLock> instance_lock;
   http::AddressCheck address_check;
   std::map<std::string, pronto::Endpoint> ports;
   bool is_started = false;
@@ -374,7 +408,7 @@ class System::Inside {
   std::unique_ptr<pronto::Bus> bus;
   std::unique_ptr<http::Sessions> sessions;
   std::unique_ptr<http::Idempotency> idempotency;
-  std::unique_ptr<Api> api;
+  std::unique_ptr<OrderService> order_service;
   std::unique_ptr<OperatorApi> operator_api;
   http::Router router;
   http::Router management_router;
@@ -410,6 +444,7 @@ Task<> System::start() {
     in.listen_amqp();
   }
   in.open_store();
+  in.take_instance();
   try {
     co_await in.migrate();
   } catch (const pronto::DatabaseError& error) {
@@ -436,9 +471,9 @@ Task<> System::start() {
                                  started.error().text)};
   }
   if (in.notifier) in.callbacks->start();
-  if (in.api) {
-    co_await in.api->refresh();
-    in.tasks.spawn(in.api->refresh_for_ever());
+  if (in.order_service) {
+    co_await in.order_service->refresh();
+    in.tasks.spawn(in.order_service->refresh_for_ever());
   }
   if (in.host) in.tasks.spawn(in.measure_rates());
   in.is_started = true;

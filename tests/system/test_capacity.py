@@ -5,6 +5,7 @@ is how long it really takes until the backlog is below the limit. What was told 
 """
 
 import concurrent.futures
+import signal
 import sqlite3
 import time
 import unittest
@@ -147,6 +148,34 @@ class Capacity(unittest.TestCase):
         real = self.until_accepted(asked)
         self.check(told, real)
         self.check(told_again, real - (asked_again - asked))
+
+    def in_flight(self):
+        text = self.setup.call("GET", "/metrics").body.decode()
+        return next(int(float(line.split()[1])) for line in text.splitlines()
+                    if line.startswith("pizzeria_orders_in_flight "))
+
+    def test_what_got_ready_while_nobody_here_could_hear_of_it_takes_no_room(self):
+        # The queue that statuses come by goes with its connection; those of the meantime never come.
+        self.start("pronto", stage_seconds="0.5", workers=3, options=["--accept-limit", "3"])
+        orders = [self.setup.order(self.token) for _ in range(3)]
+        self.assertEqual([answer.status for answer in orders], [202] * 3)
+        self.assertEqual(self.setup.order(self.token).status, 503)
+        service = self.setup.services["order-service"].running
+        service.send_signal(signal.SIGSTOP)
+        try:
+            self.setup.broker.kill()
+            self.setup.broker.start()
+            with sqlite3.connect(f"file:{self.setup.folder / 'store.db'}?mode=ro", uri=True) as database:
+                def count(sql):
+                    return database.execute(f"select count(*) from {sql}").fetchone()[0]
+                eventually("all are ready", lambda: count("executor_orders where status = 'ready'") == 3, 60)
+                eventually("all of it is told", lambda: count("bus_outbox") == 0, 60)
+        finally:
+            service.send_signal(signal.SIGCONT)
+        eventually("nothing is in flight", lambda: self.in_flight() == 0, 30)
+        for _ in range(3):
+            self.assertEqual(self.setup.order(self.token).status, 202)
+        self.assertEqual(self.setup.order(self.token).status, 503)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import threading
 import time
 import unittest
 
-from harness import BIN, Setup, eventually, free_port
+from harness import BIN, Process, Setup, eventually, free_port
 
 PIZZERIA = BIN / "pizzeria"
 
@@ -380,6 +380,33 @@ class Accepting(unittest.TestCase):
                 self.assertEqual(answer.status, 200, (name, path))
                 answer.read()
                 connection.close()
+
+    def test_processes_of_one_service_on_one_store_are_told_apart(self):
+        setup = Setup("pronto", stage_seconds="0.01")
+        self.addCleanup(setup.stop)
+        setup.start()
+        executor = setup.services["order-executor"]
+        store = setup.folder / "store.db"
+        eventually("the first has its name", lambda: (setup.folder / "store.db.order-executor.lock").exists())
+
+        def start(name, *more):
+            place = setup.folder / f"{name}.json"
+            setup.services[name] = Process(
+                name, [*executor.arguments, *more, "--management", "127.0.0.1:0", "--ports-file", place],
+                setup.folder, ready=place.exists)
+            setup.services[name].start()
+        start("second")
+        self.assertTrue((setup.folder / "store.db.order-executor-2.lock").exists())
+        for taken in ("order-executor", "order-executor-2"):
+            done = run(*executor.arguments[1:], "--instance", taken)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            for said in (f"'{taken}'", str(store), "--instance"):
+                self.assertIn(said, done.stderr)
+        executor.kill()  # and its name is free at once, for whoever goes on with its rows
+        start("third", "--instance", "order-executor")
+        token = setup.token("alice")
+        self.assertEqual(setup.order(token, wait=30).json["status"], "ready")
 
 
 if __name__ == "__main__":

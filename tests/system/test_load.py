@@ -50,6 +50,41 @@ class LateService(unittest.TestCase):
             receiver.stop()
             setup.stop(keep=not healthy)
 
+    def test_a_cancellation_waits_for_an_executor_that_is_down_and_is_refused_where_it_cannot_be_kept(self):
+        setup = Setup(KIND, stage_seconds="prep=60,bake=60,oven=60")
+        healthy = False
+        try:
+            setup.start()
+            token = setup.token("alice")
+            order = setup.order(token).json["id"]
+            setup.wait_for(order, token, "prep")
+            setup.services["order-executor"].kill()
+            answer = setup.call("DELETE", f"/orders/{order}", token=token)
+            self.assertEqual(answer.status, 202, answer.body)
+            self.assertEqual(answer.json["status"], "cancelling")
+            again = setup.call("DELETE", f"/orders/{order}", token=token)
+            self.assertEqual(again.status, 202, again.body)
+            setup.services["order-executor"].start()
+            setup.wait_for(order, token, "cancelled")
+            journey = setup.call("GET", f"/orders/{order}", token=token).json["journey"]
+            self.assertEqual([step["status"] for step in journey], ["placed", "prep", "cancelled"])
+            log = setup.services["order-executor"].log.read_text()
+            self.assertNotIn("level=error", log)
+            self.assertNotIn("a request failed", log)
+
+            order = setup.order(token).json["id"]
+            setup.wait_for(order, token, "prep")
+            setup.broker.kill()
+            answer = setup.call("DELETE", f"/orders/{order}", token=token)
+            self.assertEqual(answer.status, 503, answer.body)
+            self.assertGreaterEqual(int(answer.headers["Retry-After"]), 1)
+            setup.broker.start()
+            eventually("it can be cancelled again", lambda: setup.call(
+                "DELETE", f"/orders/{order}", token=token).status == 200)
+            healthy = True
+        finally:
+            setup.stop(keep=not healthy)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -214,12 +214,12 @@ Task<Result<void, BusFailure>> Bus::publish_message(detail::OutgoingMessage mess
 }
 
 Task<Result<std::string, BusFailure>> Bus::request_reply(detail::OutgoingMessage message,
-                                                         milliseconds limit) {
+                                                         RequestOptions options) {
   if (!inside_->is_running()) {
     co_return BusFailure{BusFailure::Kind::closed, "the bus is not running"};
   }
   ++inside_->totals.requests_total;
-  auto reply = co_await inside_->requests->request(std::move(message), limit);
+  auto reply = co_await inside_->requests->request(std::move(message), options);
   if (!reply) ++inside_->totals.requests_failed_total;
   co_return reply;
 }

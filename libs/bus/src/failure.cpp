@@ -13,6 +13,8 @@ std::string_view name_of(BusFailure::Kind kind) noexcept {
       return "blocked";
     case Kind::timed_out:
       return "timed_out";
+    case Kind::unanswered:
+      return "unanswered";
     case Kind::failed:
       return "failed";
     case Kind::refused:

@@ -18,17 +18,21 @@ class Requests {
   /// Opens the channel that replies come in on. Errors: the broker's.
   Task<Result<void, BusFailure>> start();
   /// Errors: as `Bus::request`.
-  Task<Result<std::string, BusFailure>> request(OutgoingMessage message, milliseconds limit);
+  Task<Result<std::string, BusFailure>> request(OutgoingMessage message, RequestOptions options);
 
  private:
   using Reply = Result<std::string, BusFailure>;
 
-  Task<Reply> ask(std::string id, OutgoingMessage message, milliseconds limit);
+  struct Waiting {
+    Promise<Reply> reply;
+    bool is_stored = false;  // the broker has confirmed the request
+  };
+  Task<Reply> ask(std::string id, OutgoingMessage message, RequestOptions options);
   void on_reply(const client::Delivery& reply);
 
   Core& core_;
   std::optional<client::Channel> channel_;
-  std::unordered_map<std::string, Promise<Reply>> waiting_;  // by correlation id
+  std::unordered_map<std::string, Waiting> waiting_;  // by correlation id
 };
 
 }  // namespace pronto::detail

@@ -298,4 +298,33 @@ TEST_F(Requesting, ARequestThatNobodyTookInTimeIsDropped) {
 }
 
 }  // namespace
+TEST_F(Requesting, ARequestThatOutlivesItsLimitIsHandledLater) {
+  Owner owner;
+  Process waiting = process("one.db");
+  waiting->expect_work<Cancel>("owner.cancel");
+  start(waiting);
+  const RequestOptions options{.limit = seconds{2}, .outlives_limit = true};
+  EXPECT_EQ(loop.run(waiting->request(Cancel{"o"}, options)).error().kind,
+            BusFailure::Kind::unanswered);
+  Process late = process("two.db");
+  late->answer<&Owner::cancel>(owner, "owner.cancel");
+  start(late);
+  loop.advance(seconds{5});
+  EXPECT_EQ(owner.asked, 1);
+  EXPECT_TRUE(loop.run(waiting->request(Cancel{"o"}, options))->is_cancelled);
+}
+
+TEST_F(Requesting, ARequestThatCouldNotBeStoredIsNotSaidToWait) {
+  const RequestOptions options{.limit = seconds{2}, .outlives_limit = true};
+  Process one = process();
+  start(one);
+  EXPECT_EQ(loop.run(one->request(Cancel{"o"}, options)).error().kind,
+            BusFailure::Kind::unroutable);
+  broker.refuses_connections = true;
+  broker.drop_connections();
+  const auto reply = loop.run(one->request(Cancel{"o"}, options));
+  ASSERT_FALSE(reply.has_value());
+  EXPECT_NE(reply.error().kind, BusFailure::Kind::unanswered);
+}
+
 }  // namespace pronto

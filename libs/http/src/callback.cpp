@@ -260,7 +260,10 @@ Task<> Callbacks::Inside::attempt_and_record(DueCallback callback) {
               {"error", answer.error},
               {"state", to_string(outcome.state)}});
   try {
-    co_await store.record(callback.id, outcome, loop.wall_now());
+    if (!co_await store.record(callback.id, callback.attempt, outcome, loop.wall_now())) {
+      log::info("a callback was sent again while an attempt was under way",
+                {{"webhook_id", callback.id}, {"attempt", callback.step}});
+    }
   } catch (const DatabaseError& error) {
     // The claim runs out and the callback is sent again, with the same webhook-id.
     log::error("the outcome of a callback could not be recorded",

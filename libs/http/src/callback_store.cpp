@@ -143,25 +143,31 @@ Task<std::vector<DueCallback>> CallbackStore::claim(std::vector<DueCallback> due
       const Rows rows = co_await tx.execute(
           "update http_callbacks set claimed_by = $1, claimed_until = $2, step = step + 1, "
           "attempts = attempts + 1 where id = $3 and state = 'waiting' and claimed_until <= $4 and "
-          "next_try_at <= $4 returning step",
+          "next_try_at <= $4 returning step, attempts",
           instance_, millis_of(until), one.id, millis_of(now));
       if (rows.empty()) continue;
       claimed.push_back(one);
       claimed.back().step = rows[0].integer(0);
+      claimed.back().attempt = rows[0].integer(1);
     }
   });
   co_return claimed;
 }
 
-Task<> CallbackStore::record(std::string id, CallbackOutcome outcome, WallTime now) {
+Task<bool> CallbackStore::record(std::string id, std::int64_t attempt, CallbackOutcome outcome,
+                                 WallTime now) {
+  bool is_recorded = false;
   co_await database_.transact([&](Transaction& tx) -> Task<> {
-    co_await tx.execute(
+    const Rows rows = co_await tx.execute(
         "update http_callbacks set state = $1, next_try_at = $2, claimed_by = '', claimed_until = "
         "0, last_status = $3, last_error = $4, last_duration_milliseconds = $5, finished_at = $6 "
-        "where id = $7",
+        "where id = $7 and claimed_by = $8 and claimed_until <> 0 and attempts = $9",
         to_string(outcome.state), millis_of(outcome.next_try_at), outcome.status, outcome.error,
-        outcome.duration.count(), outcome.state == State::waiting ? 0 : millis_of(now), id);
+        outcome.duration.count(), outcome.state == State::waiting ? 0 : millis_of(now), id,
+        instance_, attempt);
+    is_recorded = rows.changed_count > 0;
   });
+  co_return is_recorded;
 }
 
 Task<std::int64_t> CallbackStore::postpone(std::string destination, WallTime until, WallTime oldest,
@@ -211,7 +217,8 @@ Task<std::optional<std::string>> CallbackStore::resend(std::string id, WallTime 
   co_await database_.transact([&](Transaction& tx) -> Task<> {
     const Rows rows = co_await tx.execute(
         "update http_callbacks set state = 'waiting', step = 0, started_at = $1, next_try_at = $1, "
-        "finished_at = 0 where id = $2 and state <> 'delivered' returning destination",
+        "finished_at = 0, claimed_by = '', claimed_until = 0 where id = $2 and state <> "
+        "'delivered' returning destination",
         millis_of(now), id);
     if (!rows.empty()) destination = rows[0].text(0);
   });

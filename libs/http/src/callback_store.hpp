@@ -19,7 +19,8 @@ struct DueCallback {
   std::string destination;
   std::string body;
   std::string secret;
-  std::int64_t step = 0;  ///< attempts begun since the schedule began, with this one
+  std::int64_t step = 0;     ///< attempts begun since the schedule began, with this one
+  std::int64_t attempt = 0;  ///< attempts begun in all, with this one: which claim it is
 };
 
 /// How an attempt ended, and what follows.
@@ -46,7 +47,9 @@ class CallbackStore {
                                      std::size_t count_max);
   /// Returns: those that are now this instance's until `until`, their attempt counted.
   Task<std::vector<DueCallback>> claim(std::vector<DueCallback> due, WallTime now, WallTime until);
-  Task<> record(std::string id, CallbackOutcome outcome, WallTime now);
+  /// Records how attempt number `attempt` has ended, unless its claim is not this instance's any
+  /// more: it was sent again meanwhile, or taken over. Returns: whether it was recorded.
+  Task<bool> record(std::string id, std::int64_t attempt, CallbackOutcome outcome, WallTime now);
   /// Nothing is due for `destination` before `until`; what began before `oldest` is given up.
   /// Returns: how many were given up.
   Task<std::int64_t> postpone(std::string destination, WallTime until, WallTime oldest,
@@ -55,6 +58,8 @@ class CallbackStore {
   Task<std::optional<WallTime>> next_due(std::vector<std::string> blocked);
   /// Gives back what an earlier process of this instance had claimed.
   Task<> release_claims();
+  /// Begins again, whatever an attempt that is under way will say.
+  /// Returns: the destination; nothing when there is no such callback, or it was delivered.
   Task<std::optional<std::string>> resend(std::string id, WallTime now);
   Task<std::int64_t> delete_finished(WallTime before, std::size_t count_max);
   Task<std::vector<CallbackView>> list(std::optional<CallbackView::State> state,

@@ -175,6 +175,26 @@ TEST_F(CallbacksTest, IsGivenUpAfterTheWholeScheduleAndCanBeSentAgain) {
   EXPECT_FALSE(loop.run(callbacks().resend("msg_unknown")));
 }
 
+TEST_F(CallbacksTest, SentAgainItIsNotUndoneByTheAttemptThatWasUnderWay) {
+  options.schedule = {0s};
+  reopen_with(options);
+  receiver.answer = [](std::size_t nth) -> Task<Response> {
+    co_await sleep_for(nth == 1 ? 5s : 7s);
+    co_return Response::empty(nth == 1 ? 500 : 200);
+  };
+  add("o1", receiver.url());
+  loop.advance(1s);
+  EXPECT_TRUE(loop.run(callbacks().resend(view("o1").id)));
+  loop.run_until_idle();
+  EXPECT_EQ(receiver.received.size(), 2U) << "at once";
+  loop.advance(5s);  // the first attempt, which would have been the last, ends
+  EXPECT_EQ(view("o1").state, State::waiting);
+  EXPECT_EQ(view("o1").last_status, 0);
+  loop.advance(5s);
+  EXPECT_EQ(view("o1").state, State::delivered);
+  EXPECT_EQ(receiver.received.size(), 2U);
+}
+
 TEST_F(CallbacksTest, EndsWhenTheReceiverHasGone) {
   receiver.answer = statuses({410});
   add("o1", receiver.url());

@@ -40,6 +40,13 @@ struct PublishOptions {
   milliseconds limit = seconds{30};  ///< for connection, room and confirm
 };
 
+struct RequestOptions {
+  milliseconds limit = seconds{5};  ///< of waiting for the reply
+  /// The request is stored and stays after the limit, until somebody has handled it. Otherwise it
+  /// goes when nobody waits for its reply any more.
+  bool outlives_limit = false;
+};
+
 /// Where a service meets others: typed messages over a broker, rows and messages together.
 ///
 /// Safe unless told otherwise: what is published is stored, confirmed and must reach a queue; what
@@ -165,15 +172,22 @@ class Bus {
     return publish_message(make_outgoing(message), std::move(options));
   }
 
-  /// Asks, and waits for the reply at most for `limit`. Not stored, not repeated.
-  /// Errors: as `publish`; `failed` with the handler's reason; `timed_out`: it may still be done.
+  /// Asks, and waits for the reply at most for `limit`. Not repeated; stored only where it outlives
+  /// the limit.
+  /// Errors: as `publish`; `failed` with the handler's reason; `timed_out`: it may still be done;
+  /// `unanswered` for one that outlives its limit: the broker has confirmed that it is stored.
   template <RequestMessage T>
-  Task<Result<ReplyOf<T>, BusFailure>> request(T message, milliseconds limit) {
-    auto reply = co_await request_reply(make_outgoing(message), limit);
+  Task<Result<ReplyOf<T>, BusFailure>> request(T message, RequestOptions options) {
+    auto reply = co_await request_reply(make_outgoing(message), options);
     if (!reply) co_return reply.error();
     auto value = from_json<ReplyOf<T>>(*reply);
     if (!value) co_return BusFailure{BusFailure::Kind::failed, "the reply: " + value.error()};
     co_return std::move(*value);
+  }
+
+  template <RequestMessage T>
+  Task<Result<ReplyOf<T>, BusFailure>> request(T message, milliseconds limit) {
+    return request(std::move(message), RequestOptions{.limit = limit});
   }
 
   /// Rows and messages from outside of a handler, in one transaction:
@@ -238,7 +252,7 @@ class Bus {
   Task<Result<void, BusFailure>> publish_message(detail::OutgoingMessage message,
                                                  PublishOptions options);
   Task<Result<std::string, BusFailure>> request_reply(detail::OutgoingMessage message,
-                                                      milliseconds limit);
+                                                      RequestOptions options);
   Task<> transact_step(detail::WorkCore::Step step);
 
   std::unique_ptr<Inside> inside_;

@@ -12,8 +12,9 @@ struct BusFailure {
     unavailable,  ///< no connection to the broker, or it could not take the message
     blocked,      ///< the broker takes no messages: its disk or memory is full
     timed_out,    ///< no confirm or no reply in time: it may be done all the same
-    failed,       ///< the handler that should reply has failed; the text says how
-    refused,      ///< the broker said no: another declaration of the same name, permissions
+    unanswered,  ///< no reply in time to a request that outlives its limit: it is stored, and waits
+    failed,      ///< the handler that should reply has failed; the text says how
+    refused,     ///< the broker said no: another declaration of the same name, permissions
     too_large,
     not_found,  ///< no such dead letter
     closed      ///< the bus drains or has ended

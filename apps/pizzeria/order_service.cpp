@@ -1,4 +1,4 @@
-#include "api.hpp"
+#include "order_service.hpp"
 
 #include <fmt/format.h>
 
@@ -33,6 +33,8 @@ constexpr std::size_t history_page_count = 20;
 constexpr std::size_t newest_count = 5;
 constexpr auto cancel_limit = 5s;
 constexpr auto publish_limit = 10s;
+constexpr std::size_t asked_rounds_max = 8;  // of `Kitchen::asked_at_once_max` orders, each refresh
+constexpr std::size_t ended_count_max = 10'000;
 constexpr double workers_seen_decay = 0.9;
 constexpr double rounding_up_max = 1.15;
 
@@ -55,24 +57,24 @@ Problem not_published(const pronto::BusFailure& failure) {
 
 }  // namespace
 
-Api::Api(ApiParts parts, Options options)
+OrderService::OrderService(OrderServiceParts parts, Options options)
     : parts_{parts}, options_{options}, history_{parts.database} {}
 
-void Api::add_routes(http::Router& router) {
+void OrderService::add_routes(http::Router& router) {
   const auto handler = [this](auto member) {
     return [this, member](Request& request) { return (this->*member)(request); };
   };
-  router.get("/", handler(&Api::index));
-  router.get("/menu", handler(&Api::menu));
-  router.post("/orders", handler(&Api::place));
-  router.get("/orders", handler(&Api::history));
-  router.get("/orders/{id}", handler(&Api::show));
-  router.del("/orders/{id}", handler(&Api::cancel));
-  router.post("/orders/{id}/cancel", handler(&Api::cancel));
-  router.get("/orders/{id}/events", handler(&Api::events));
+  router.get("/", handler(&OrderService::index));
+  router.get("/menu", handler(&OrderService::menu));
+  router.post("/orders", handler(&OrderService::place));
+  router.get("/orders", handler(&OrderService::history));
+  router.get("/orders/{id}", handler(&OrderService::show));
+  router.del("/orders/{id}", handler(&OrderService::cancel));
+  router.post("/orders/{id}/cancel", handler(&OrderService::cancel));
+  router.get("/orders/{id}/events", handler(&OrderService::events));
 }
 
-std::optional<Api::Visitor> Api::visitor(const Request& request) {
+std::optional<OrderService::Visitor> OrderService::visitor(const Request& request) {
   if (const auto caller = parts_.sessions.find(request)) return Visitor{caller->name, false};
   // Who claims to be somebody is not made somebody else behind their back. Only a browser with a
   // stale cookie begins a new session: its user could do nothing about an error.
@@ -82,7 +84,7 @@ std::optional<Api::Visitor> Api::visitor(const Request& request) {
   return Visitor{"guest-" + parts_.loop.random().url_safe_id(12), true};
 }
 
-http::Response Api::not_authorised(const Request& request) const {
+http::Response OrderService::not_authorised(const Request& request) const {
   Response response = http::unauthorized(
       "The token or session cookie is not valid any more, or was made for another server.");
   // Without the cookie the next request begins a new session.
@@ -90,34 +92,44 @@ http::Response Api::not_authorised(const Request& request) const {
   return response;
 }
 
-http::Response Api::greeted(Response response, const Visitor& visitor) const {
+http::Response OrderService::greeted(Response response, const Visitor& visitor) const {
   if (visitor.is_new) parts_.sessions.start(response, visitor.name, parts_.loop.wall_now());
   return response;
 }
 
 // -- orders in flight -------------------------------------------------------
 
-std::int64_t Api::in_flight() const {
+std::int64_t OrderService::in_flight() const {
   // What was accepted here is known at once; what came from elsewhere, or before a restart, was
   // counted a moment ago.
   const auto open = static_cast<std::int64_t>(open_.size());
   return rooms_taken_ + std::max(open, counted_ + open - open_at_count_);
 }
 
-void Api::on_status(const OrderStatus& event) {
-  if (!is_final(event.status)) return;
+void OrderService::on_status(const OrderStatus& event) {
+  if (!is_final(event.status) || !note_end(event.order)) return;
   if (open_.erase(event.order) == 0) counted_ = std::max<std::int64_t>(0, counted_ - 1);
   if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
 }
 
-Task<> Api::refresh_for_ever() {
+bool OrderService::note_end(const std::string& order) {
+  if (!ended_.insert(order).second) return false;
+  ended_in_order_.push_back(order);
+  if (ended_in_order_.size() > ended_count_max) {
+    ended_.erase(ended_in_order_.front());
+    ended_in_order_.pop_front();
+  }
+  return true;
+}
+
+Task<> OrderService::refresh_for_ever() {
   for (;;) {
     co_await pronto::sleep_for(options_.refresh_interval);
     co_await refresh();
   }
 }
 
-Task<> Api::refresh() {
+Task<> OrderService::refresh() {
   try {
     co_await look_at_kitchen();
   } catch (const pronto::DatabaseError& error) {
@@ -125,7 +137,28 @@ Task<> Api::refresh() {
   }
 }
 
-Task<> Api::look_at_kitchen() {
+Task<> OrderService::drop_finished() {
+  // Had ended at the last look, and nothing was heard of it since.
+  for (const std::string& order : std::exchange(unheard_, {})) {
+    open_at_count_ -= static_cast<std::int64_t>(open_.erase(order));
+  }
+  for (std::size_t round = 0; round < asked_rounds_max; ++round) {
+    std::vector<std::string> asked;
+    auto next = open_.upper_bound(open_asked_);
+    for (; next != open_.end() && asked.size() < Kitchen::asked_at_once_max; ++next) {
+      asked.push_back(*next);
+    }
+    const bool is_last = next == open_.end();
+    open_asked_ = is_last ? std::string{} : asked.back();
+    for (std::string& order : co_await Kitchen::finished_of(parts_.database, std::move(asked))) {
+      unheard_.push_back(std::move(order));
+    }
+    if (is_last) co_return;
+  }
+}
+
+Task<> OrderService::look_at_kitchen() {
+  co_await drop_finished();
   const auto open_before = static_cast<std::int64_t>(open_.size());
   // The rows before the queue: an order on its way from one to the other is not counted twice. If
   // it is missed, and was accepted here, `open_` has it.
@@ -144,8 +177,8 @@ Task<> Api::look_at_kitchen() {
   parts_.capacity.on_stages(stages_now(in_work, *queues), parts_.loop.now());
 }
 
-std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
-                                        const std::vector<pronto::Bus::QueueState>& queues) {
+std::array<StageNow, 3> OrderService::stages_now(
+    const Kitchen::InWork& in_work, const std::vector<pronto::Bus::QueueState>& queues) {
   const WallTime now = parts_.loop.wall_now();
   std::array<StageNow, 3> stages_now;
   for (std::size_t i = 0; i < stages.size(); ++i) {
@@ -171,7 +204,7 @@ std::array<StageNow, 3> Api::stages_now(const Kitchen::InWork& in_work,
   return stages_now;
 }
 
-http::Response Api::overloaded(const Request& request) const {
+http::Response OrderService::overloaded(const Request& request) const {
   const milliseconds wait =
       parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
   // Whole seconds: rounded up, so that nobody comes too early, where that is near the truth.
@@ -185,7 +218,7 @@ http::Response Api::overloaded(const Request& request) const {
 
 // -- accepting --------------------------------------------------------------
 
-Task<http::Response> Api::place(Request& request) {
+Task<http::Response> OrderService::place(Request& request) {
   auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   std::optional<std::string> key;
@@ -232,8 +265,9 @@ Task<http::Response> Api::place(Request& request) {
   co_return greeted(std::move(response), *who);
 }
 
-Task<http::Response> Api::place_checked(Request& request, Visitor visitor, OrderRequest order,
-                                        std::optional<std::string> key, Room& room) {
+Task<http::Response> OrderService::place_checked(Request& request, Visitor visitor,
+                                                 OrderRequest order, std::optional<std::string> key,
+                                                 Room& room) {
   if (!key) {
     co_return co_await publish(request, visitor, std::move(order), parts_.ids.make(visitor.name),
                                room, nullptr);
@@ -250,8 +284,9 @@ Task<http::Response> Api::place_checked(Request& request, Visitor visitor, Order
                              room, &*claim);
 }
 
-Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderRequest order,
-                                  std::string id, Room& room, http::Idempotency::Claim* claim) {
+Task<http::Response> OrderService::publish(Request& request, Visitor visitor, OrderRequest order,
+                                           std::string id, Room& room,
+                                           http::Idempotency::Claim* claim) {
   if (order.callback_secret) {
     co_await parts_.database.transact(
         [id, secret = *order.callback_secret](pronto::Transaction& tx) -> Task<> {
@@ -294,7 +329,7 @@ Task<http::Response> Api::publish(Request& request, Visitor visitor, OrderReques
       .with("Preference-Applied", fmt::format("wait={}", wait->count()));
 }
 
-std::string Api::accepted_body(const Order& order, const OrderRequest& request) const {
+std::string OrderService::accepted_body(const Order& order, const OrderRequest& request) const {
   json::object body = to_json(order, parts_.ids);
   if (request.callback_url) {
     body["callback_secret"] =
@@ -303,8 +338,8 @@ std::string Api::accepted_body(const Order& order, const OrderRequest& request) 
   return json::serialize(body);
 }
 
-http::Response Api::accepted(const Request& request, const std::string& id,
-                             std::string body) const {
+http::Response OrderService::accepted(const Request& request, const std::string& id,
+                                      std::string body) const {
   const std::string location = "/orders/" + id;
   if (request.has_form()) return Response::see_other(location);
   return Response::json_text(202, std::move(body))
@@ -314,12 +349,12 @@ http::Response Api::accepted(const Request& request, const std::string& id,
 
 // -- showing ----------------------------------------------------------------
 
-Task<std::optional<Order>> Api::find(std::string id) {
+Task<std::optional<Order>> OrderService::find(std::string id) {
   co_return co_await find_after(std::move(id), 0, options_.projection_limit);
 }
 
-Task<std::optional<Order>> Api::find_after(std::string id, std::int64_t seen,
-                                           SteadyTime::duration limit) {
+Task<std::optional<Order>> OrderService::find_after(std::string id, std::int64_t seen,
+                                                    SteadyTime::duration limit) {
   const auto watch = parts_.page_notifier.watch(id);
   const SteadyTime until = parts_.loop.now() + limit;
   SteadyTime::duration pause = 5ms;
@@ -339,7 +374,7 @@ Task<std::optional<Order>> Api::find_after(std::string id, std::int64_t seen,
   }
 }
 
-Task<http::Response> Api::show(Request& request) {
+Task<http::Response> OrderService::show(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const std::string& id = request.parameter("id");
@@ -366,7 +401,7 @@ Task<http::Response> Api::show(Request& request) {
   co_return http::conditional(request, std::move(response), entity_tag(*order));
 }
 
-Task<http::Response> Api::events(Request& request) {
+Task<http::Response> OrderService::events(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
@@ -392,7 +427,7 @@ Task<http::Response> Api::events(Request& request) {
   });
 }
 
-Task<http::Response> Api::history(Request& request) {
+Task<http::Response> OrderService::history(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   std::optional<std::string> cursor = request.query.find("cursor");
@@ -411,14 +446,14 @@ Task<http::Response> Api::history(Request& request) {
   co_return Response::json(200, body).with("Cache-Control", "no-cache");
 }
 
-Task<http::Response> Api::index(Request& request) {
+Task<http::Response> OrderService::index(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const auto page = co_await history_.page(who->name, std::nullopt, newest_count);
   co_return greeted(index_page(parts_.loop.random().url_safe_id(16), page->orders), *who);
 }
 
-Task<http::Response> Api::menu(Request&) {
+Task<http::Response> OrderService::menu(Request&) {
   json::array pizzas;
   for (const Pizza& pizza : pizzeria::menu()) {
     json::array names;
@@ -439,14 +474,21 @@ Task<http::Response> Api::menu(Request&) {
 
 // -- cancelling -------------------------------------------------------------
 
-Task<http::Response> Api::cancel(Request& request) {
+Task<http::Response> OrderService::cancel(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
   const bool is_form = request.method == "POST";
-  const auto outcome = co_await parts_.bus.request(
-      CancelOrder{id, who->name}, std::chrono::duration_cast<milliseconds>(cancel_limit));
+  const auto outcome = co_await parts_.bus.request(CancelOrder{id, who->name},
+                                                   {.limit = cancel_limit, .outlives_limit = true});
+  if (!outcome && outcome.error().kind != pronto::BusFailure::Kind::unanswered) {
+    pronto::log::warning("an order could not be cancelled",
+                         {{"order", id}, {"reason", outcome.error().text}});
+    co_return render_problem(
+        request,
+        http::unavailable("The order cannot be cancelled right now. Try again.", seconds{5}));
+  }
   if (outcome && !outcome->is_cancelled) {
     co_return render_problem(
         request, http::conflict(fmt::format("The order is {} already and can no longer be "
@@ -455,7 +497,7 @@ Task<http::Response> Api::cancel(Request& request) {
   }
   if (is_form) co_return Response::see_other("/orders/" + id);
   const std::string status{outcome ? std::string_view{outcome->status} : "cancelling"};
-  // Without an answer in time it may still be cancelled: the status tells.
+  // Without an answer in time it is still decided, and the status tells.
   co_return Response::json(
       outcome ? 200 : 202,
       json::object{

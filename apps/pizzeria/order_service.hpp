@@ -1,10 +1,13 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "capacity.hpp"
 #include "history.hpp"
@@ -20,8 +23,8 @@
 
 namespace pizzeria {
 
-/// What the API stands on; all outlive it.
-struct ApiParts {
+/// What OrderService stands on; all outlive it.
+struct OrderServiceParts {
   pronto::Loop& loop;
   pronto::Bus& bus;
   pronto::Database& database;
@@ -33,11 +36,11 @@ struct ApiParts {
   Capacity& capacity;
 };
 
-/// OrderService: accepts orders, and shows them, by JSON and by HTML, to those who placed them.
+/// Accepts orders, and shows them, by JSON and by HTML, to those who placed them.
 ///
 /// An order is on stable storage, with the broker, before its 202 is sent. Source: DESIGN.md
 /// section 3, ONE_ORDER.md. Runs on: the loop's thread.
-class Api {
+class OrderService {
  public:
   struct Options {
     std::int64_t accept_limit = 100'000;         ///< orders in flight
@@ -47,7 +50,7 @@ class Api {
     std::array<StageCapacity, 3> stages = {};    ///< of one kitchen process, until seen
   };
 
-  Api(ApiParts parts, Options options);
+  OrderService(OrderServiceParts parts, Options options);
 
   void add_routes(pronto::http::Router& router);
   /// Looks at the kitchen again and again: counts the orders in flight, from queues and rows.
@@ -102,6 +105,11 @@ class Api {
   pronto::Task<Response> cancel(Request& request);
 
   pronto::Task<> look_at_kitchen();
+  /// Forgets what has ended without being heard of: what the pages' queue missed while the
+  /// connection was away never comes.
+  pronto::Task<> drop_finished();
+  /// Returns: false when the order's end was heard of before.
+  bool note_end(const std::string& order);
   std::array<StageNow, 3> stages_now(const Kitchen::InWork& in_work,
                                      const std::vector<pronto::Bus::QueueState>& queues);
   Response overloaded(const Request& request) const;
@@ -115,12 +123,16 @@ class Api {
   pronto::http::Response accepted(const Request& request, const std::string& id,
                                   std::string body) const;
 
-  ApiParts parts_;
+  OrderServiceParts parts_;
   Options options_;
   History history_;
-  std::int64_t counted_ = 0;        // at the last refresh
-  std::int64_t open_at_count_ = 0;  // of `open_` at that refresh
-  std::set<std::string> open_;      // accepted here, end not heard of yet
+  std::int64_t counted_ = 0;          // at the last refresh
+  std::int64_t open_at_count_ = 0;    // of `open_` at that refresh
+  std::set<std::string> open_;        // accepted here, end not heard of yet
+  std::string open_asked_;            // of `open_`, the last one that the kitchen was asked about
+  std::vector<std::string> unheard_;  // of `open_`, those that had ended at the last look
+  std::unordered_set<std::string> ended_;   // the newest ends that were heard of,
+  std::deque<std::string> ended_in_order_;  // oldest first
   std::int64_t rooms_taken_ = 0;
   bool knows_kitchen_ = false;
   std::array<double, 3> workers_seen_{};
