@@ -3,6 +3,7 @@
 Pronto and RabbitMQ are started the same way, so that a test can ask both the same and compare the answers.
 """
 
+import contextlib
 import pathlib
 import re
 import shutil
@@ -80,6 +81,13 @@ def start_all(*brokers):
         for process in processes:
             process.kill()
         raise
+
+
+def stop_all(*brokers):
+    """Ends all of them, also when one does not end well."""
+    with contextlib.ExitStack() as endings:
+        for broker in brokers:
+            endings.callback(broker.stop)
 
 
 class Gone(Exception):

@@ -19,7 +19,7 @@ import unittest
 
 from pika import frame, spec
 
-from support import HEADER_0_9_1, Gone, Peer, Pronto, Rabbit, eventually, frame_bytes, start_all, told
+from support import HEADER_0_9_1, Gone, Peer, Pronto, Rabbit, eventually, frame_bytes, start_all, stop_all, told
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 FRAME_MAX = 131072
@@ -34,9 +34,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    with contextlib.ExitStack() as endings:
-        for broker in BROKERS:
-            endings.callback(broker.stop)
+    stop_all(*BROKERS)
 
 
 class Bystander:

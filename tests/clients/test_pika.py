@@ -17,7 +17,7 @@ import unittest
 import pika
 from pika import exceptions, spec
 
-from support import Peer, Pronto, Rabbit, eventually, frame_bytes, start_all
+from support import Peer, Pronto, Rabbit, eventually, frame_bytes, start_all, stop_all
 
 BROKERS = {}
 MEBIBYTE = 1024 * 1024
@@ -30,9 +30,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    with contextlib.ExitStack() as endings:
-        for broker in BROKERS.values():
-            endings.callback(broker.stop)
+    stop_all(*BROKERS.values())
 
 
 class Client(unittest.TestCase):

@@ -7,7 +7,6 @@ when they are served is nobody's promise; dead letters neither, since RabbitMQ m
 PRONTO_SEED=N repeats one script; PRONTO_SCRIPTS=N runs as many.
 """
 
-import contextlib
 import os
 import random
 import re
@@ -15,7 +14,7 @@ import unittest
 
 from pika import spec
 
-from support import Peer, Pronto, Rabbit, start_all, told
+from support import Peer, Pronto, Rabbit, start_all, stop_all, told
 
 SCRIPTS = int(os.environ.get("PRONTO_SCRIPTS", "40"))
 STEPS = 120
@@ -31,9 +30,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    with contextlib.ExitStack() as endings:
-        for broker in BROKERS:
-            endings.callback(broker.stop)
+    stop_all(*BROKERS)
 
 
 class Conversation:

@@ -7,13 +7,12 @@ broker makes up count by their form. What was asked is the row's name; a failing
 One row: python3 -m unittest test_replies.Replies.test_queue_purge_missing
 """
 
-import contextlib
 import re
 import unittest
 
 from pika import spec
 
-from support import HEADER_0_9_1, Gone, Peer, Pronto, Rabbit, eventually, start_all, told
+from support import HEADER_0_9_1, Gone, Peer, Pronto, Rabbit, eventually, start_all, stop_all, told
 
 BROKERS = []
 ROWS = {}
@@ -25,9 +24,7 @@ def setUpModule():
 
 
 def tearDownModule():
-    with contextlib.ExitStack() as endings:
-        for broker in BROKERS:
-            endings.callback(broker.stop)
+    stop_all(*BROKERS)
 
 
 def row(name):
