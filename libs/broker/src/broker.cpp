@@ -363,6 +363,18 @@ std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::str
   for (const Entry& entry : found->second->peek(from, count_max)) {
     seen.push_back({entry.sequence, entry.message->body, false});
   }
+  const auto look = [&](const Unacked& unacked) {
+    if (unacked.queue != found->second.get() || unacked.entry.sequence < from) return;
+    seen.push_back({unacked.entry.sequence, unacked.entry.message->body, true});
+  };
+  for (const auto& [id, connection] : inside_->connections) {
+    for (const auto& [number, channel] : connection->channels) {
+      std::ranges::for_each(channel->unacked, look);
+      for (const HeldAnswer& held : channel->held_answers) look(held.unacked);
+    }
+  }
+  std::ranges::sort(seen, {}, &Peeked::sequence);
+  if (seen.size() > count_max) seen.resize(count_max);
   return seen;
 }
 

@@ -158,19 +158,14 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
   for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
     discard(queue, entry, "expired", now);
   }
-  while (const Entry* front = queue.front()) {
+  if (const Entry* front = queue.front()) {
     // A publisher that looks for its message at once would be told that there is none.
-    if (!is_deliverable(*front)) return false;
+    if (!is_deliverable(queue, *front)) return false;
     const Entry entry = queue.take_front();
-    const std::uint64_t tag = channel.last_delivery_tag + 1;
-    const bool is_sent = effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
-                                         static_cast<std::uint32_t>(queue.ready_count()),
-                                         entry.message->body, shown_count(queue, entry)});
-    if (!is_sent) {
-      set_aside(entry);
-      continue;
-    }
-    channel.last_delivery_tag = tag;
+    const std::uint64_t tag = ++channel.last_delivery_tag;
+    effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
+                    static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
+                    shown_count(queue, entry)});
     ++queue.delivered_total;
     if (get.no_ack) {
       drop(queue, entry);
@@ -336,8 +331,50 @@ void Broker::Inside::touch_queues_of(Channel& channel) {
   for (auto& [tag, consumer] : channel.consumers) touch(*consumer->queue);
 }
 
-bool Broker::Inside::is_deliverable(const Entry& entry) const {
-  return entry.message->durable_at <= durable_upto;
+bool Broker::Inside::is_deliverable(Queue& queue, const Entry& front) {
+  if (front.message->durable_at > durable_upto) return false;
+  if (effects.is_at_hand(front.message->body)) return true;
+  load_ahead(queue);
+  return false;
+}
+
+/// Fetches the contents of the entries that come next, so that a backlog on the disk is read in
+/// long strides while it is delivered.
+void Broker::Inside::load_ahead(Queue& queue) {
+  const auto wanted = [this](const Queue& of, const Entry& entry) {
+    return !of.loading.contains(entry.sequence) && !effects.is_at_hand(entry.message->body);
+  };
+  const Entry& front = *queue.front();
+  // Half a stride is still on its way: enough for now, unless another has come before it.
+  if (queue.loading.size() > limits.load_count_max / 2 && !wanted(queue, front)) return;
+  std::size_t count = 0;
+  std::uint64_t bytes = 0;
+  queue.for_each_next([&](const Entry& entry) {
+    if (entry.message->durable_at > durable_upto) return false;
+    if (wanted(queue, entry)) {
+      const FetchTicket ticket{++last_ticket};
+      loads.emplace(ticket, Load{queue.id, entry.priority, entry.sequence});
+      queue.loading.insert(entry.sequence);
+      effects.fetch(entry.message->body, ticket);
+    }
+    bytes += entry.message->body.bytes;
+    return ++count < limits.load_count_max && bytes < limits.load_bytes_max;
+  });
+}
+
+void Broker::Inside::on_loaded(const Load& load, const ContentPtr& content) {
+  const auto found = queues_by_id.find(static_cast<std::uint64_t>(load.queue));
+  if (found == queues_by_id.end()) return;
+  Queue& queue = *found->second;
+  queue.loading.erase(load.sequence);
+  const Entry* entry = queue.find(load.priority, load.sequence);
+  if (!entry) return;  // it has left since
+  if (content) {
+    effects.cache(entry->message->body, content);
+  } else {
+    set_aside(queue, *queue.take(load.priority, load.sequence));
+  }
+  touch(queue);
 }
 
 bool Broker::Inside::can_take(const Consumer& consumer) const {
@@ -355,8 +392,9 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     discard(queue, entry, "expired", now);
   }
   while (const Entry* front = queue.front()) {
-    if (!is_deliverable(*front)) return;
+    if (front->message->durable_at > durable_upto) return;
     Consumer* taker = nullptr;
+    std::size_t next = 0;
     const std::size_t count = queue.arguments.is_single_active
                                   ? std::min<std::size_t>(1, queue.consumers.size())
                                   : queue.consumers.size();
@@ -364,10 +402,12 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
       const std::size_t index = (queue.next_consumer + step) % count;
       if (can_take(*queue.consumers[index])) {
         taker = queue.consumers[index];
-        queue.next_consumer = (index + 1) % count;
+        next = (index + 1) % count;
       }
     }
-    if (!taker) return;
+    // Asked last: nothing is read from the disk for nobody.
+    if (!taker || !is_deliverable(queue, *front)) return;
+    queue.next_consumer = next;
     hand_out(*taker, queue.take_front());
   }
 }
@@ -375,15 +415,9 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
 void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   Queue& queue = *consumer.queue;
   Channel& channel = *consumer.channel;
-  const std::uint64_t tag = channel.last_delivery_tag + 1;
-  const bool is_sent =
-      effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
-                       entry.message->body, shown_count(queue, entry)});
-  if (!is_sent) {
-    set_aside(entry);
-    return;
-  }
-  channel.last_delivery_tag = tag;
+  const std::uint64_t tag = ++channel.last_delivery_tag;
+  effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
+                   entry.message->body, shown_count(queue, entry)});
   ++queue.delivered_total;
   if (consumer.no_ack) {
     drop(queue, entry);

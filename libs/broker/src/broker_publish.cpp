@@ -333,8 +333,8 @@ bool Broker::Inside::reply_directly(std::string_view key, const ContentPtr& cont
     return true;
   }
   const BodyRef body = effects.keep(content);
-  (void)effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
-                         ++channel.last_delivery_tag, false, body, std::nullopt});
+  effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
+                   ++channel.last_delivery_tag, false, body, std::nullopt});
   effects.release(body);
   return true;
 }

@@ -537,6 +537,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
   if (!allowed) return allowed.error();
   const std::vector<Entry> gone = queue.take_all();
   for (const Entry& entry : gone) drop(queue, entry);
+  for (const std::uint64_t sequence : queue.set_aside) record_removed(queue, sequence);
+  queue.set_aside.clear();
   if (!method.no_wait) {
     send(channel, wire::QueuePurgeOk{static_cast<std::uint32_t>(gone.size())});
   }

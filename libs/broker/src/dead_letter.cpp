@@ -84,6 +84,11 @@ void Broker::Inside::drop(Queue& queue, const Entry& entry) {
   release(*entry.message);
 }
 
+void Broker::Inside::set_aside(Queue& queue, const Entry& entry) {
+  if (entry.message->durable_at != JournalSequence{}) queue.set_aside.insert(entry.sequence);
+  release(*entry.message);
+}
+
 void Broker::Inside::discard(Queue& queue, Entry entry, std::string_view reason, WallTime) {
   const bool leads_on =
       queue.arguments.dead_letter_exchange.has_value() &&
@@ -104,6 +109,11 @@ void Broker::Inside::discard(Queue& queue, Entry entry, std::string_view reason,
 
 void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   Inside& inside = *inside_;
+  if (const auto load = inside.loads.extract(ticket)) {
+    inside.on_loaded(load.mapped(), content);
+    inside.finish(now);
+    return;
+  }
   const auto found = inside.dead_letters.find(ticket);
   if (found == inside.dead_letters.end()) return;
   const DeadLetterJob job = found->second;
@@ -137,7 +147,7 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   if (content) {
     inside.drop(queue, job.entry);
   } else {
-    inside.set_aside(job.entry);
+    inside.set_aside(queue, job.entry);
   }
   inside.finish(now);
 }

@@ -50,7 +50,7 @@ struct HeldAnswer {
   bool is_ack = true;
   bool requeue = false;
 };
-/// A basic.get whose message is still being written.
+/// A basic.get whose message is still being written, or read.
 struct WaitingGet {
   QueueId queue{};
   bool no_ack = false;
@@ -105,6 +105,13 @@ struct VirtualHost {
   std::map<std::string, std::unique_ptr<Queue>, std::less<>> queues;
   std::map<std::string, std::unique_ptr<Exchange>, std::less<>> exchanges;
   std::size_t binding_count = 0;
+};
+
+/// A content on its way into memory, for the delivery of an entry.
+struct Load {
+  QueueId queue{};
+  std::uint8_t priority = 0;
+  std::uint64_t sequence = 0;
 };
 
 /// A message on its way to a dead-letter exchange.
@@ -179,7 +186,7 @@ class Broker::Inside {
   void count_out(Channel& channel, const Unacked& unacked);
   void settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue, WallTime now);
   void requeue_all(Channel& channel, WallTime now);
-  /// Answers a get when it can be: false while its message is still being written.
+  /// Answers a get when it can be: false while its message is still being written, or read.
   bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
   /// The channel asks for something else: its gets find nothing.
   void give_up_gets(Channel& channel);
@@ -195,7 +202,10 @@ class Broker::Inside {
     return connection.has_credit && effects.has_credit(connection.id);
   }
   void hand_out(Consumer& consumer, Entry entry);
-  bool is_deliverable(const Entry& entry) const;
+  /// Whether the front entry can be handed out now. What it waits for is on its way.
+  bool is_deliverable(Queue& queue, const Entry& front);
+  void load_ahead(Queue& queue);
+  void on_loaded(const Load& load, const ContentPtr& content);
 
   // broker_publish.cpp
   Outcome publish(Channel& channel, const wire::BasicPublish& method, ContentPtr content,
@@ -231,7 +241,7 @@ class Broker::Inside {
   void discard(Queue& queue, Entry entry, std::string_view reason, WallTime now);
   void drop(Queue& queue, const Entry& entry);
   /// As `drop`, but nothing is written: a restart finds it again, if it can be read then.
-  void set_aside(const Entry& entry) { release(*entry.message); }
+  void set_aside(Queue& queue, const Entry& entry);
   void release(Message& message);
 
   template <class M>
@@ -265,6 +275,7 @@ class Broker::Inside {
   bool has_durable_news = false;  ///< any of them may have something to confirm
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
+  std::unordered_map<FetchTicket, Load> loads;
   std::uint64_t last_ticket = 0;
 
   // The command under way.

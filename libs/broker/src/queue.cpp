@@ -25,6 +25,16 @@ Queue::Level& Queue::level_of(std::uint8_t priority) {
   return levels_[std::min<std::size_t>(priority, levels_.size() - 1)];
 }
 
+const Queue::Level& Queue::level_of(std::uint8_t priority) const {
+  return levels_[std::min<std::size_t>(priority, levels_.size() - 1)];
+}
+
+const Entry* Queue::find(std::uint8_t priority, std::uint64_t sequence) const {
+  const Level& level = level_of(priority);
+  const auto found = std::ranges::lower_bound(level, sequence, {}, &Entry::sequence);
+  return found == level.end() || found->sequence != sequence ? nullptr : &*found;
+}
+
 void Queue::put(const Entry& entry) {
   Level& level = level_of(entry.priority);
   if (level.empty() || level.back().sequence < entry.sequence) {

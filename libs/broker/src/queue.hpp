@@ -57,6 +57,9 @@ class Queue {
   bool is_touched = false;           ///< is to be dispatched at the end of the command
   bool is_watched = false;           ///< something of it may become due
 
+  std::set<std::uint64_t> loading;    ///< whose contents are being fetched for a delivery
+  std::set<std::uint64_t> set_aside;  ///< that could not be read: in the journal only
+
   std::uint64_t last_sequence = 0;
   std::size_t unacked_count = 0;
   std::uint64_t published_total = 0;
@@ -91,12 +94,24 @@ class Queue {
   std::vector<Entry> take_expired(std::int64_t now);
   /// When the next entry expires.
   std::optional<std::int64_t> next_expiry() const;
+  /// Shows the entries that would be delivered next, in that order, while `see` returns true.
+  template <class See>
+  void for_each_next(See see) const {
+    for (auto level = levels_.rbegin(); level != levels_.rend(); ++level) {
+      for (const Entry& entry : *level) {
+        if (!see(entry)) return;
+      }
+    }
+  }
+  /// Returns: a ready entry, or null.
+  const Entry* find(std::uint8_t priority, std::uint64_t sequence) const;
   std::vector<Entry> peek(std::uint64_t from, std::size_t count_max) const;
 
  private:
   using Level = std::deque<Entry>;
   void taken(const Entry& entry);
   Level& level_of(std::uint8_t priority);
+  const Level& level_of(std::uint8_t priority) const;
 
   std::vector<Level> levels_;  // by priority, lowest first
   std::size_t ready_count_ = 0;

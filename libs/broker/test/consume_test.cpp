@@ -5,6 +5,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::SizeIs;
 using testing::StartsWith;
 
 class Consuming : public BrokerTest {
@@ -282,6 +283,142 @@ TEST_F(Consuming, AGetPassesOverAMessageWhoseBodyCannotBeRead) {
     EXPECT_THAT(ready("q"), ElementsAre("1"));
     open(2, 1).remove("q");
   }
+}
+
+TEST_F(Consuming, APurgeRemovesWhatWasSetAside) {
+  Peer peer = open();
+  peer.declare("q");
+  outside.unreadable = {"1"};
+  peer.consume("q", "c", {.no_ack = true});
+  fill(peer, 1);
+  EXPECT_EQ(peer.purge("q"), "queue.purge-ok 0") << "what is not ready is not counted";
+  outside.unreadable.clear();
+  settle();
+  crash();
+  EXPECT_THAT(ready("q"), IsEmpty());
+}
+
+TEST_F(Consuming, WhatIsOnTheDiskIsFetchedAheadOfItsDelivery) {
+  limits.load_count_max = 4;
+  start();
+  Peer peer = open();
+  peer.declare("q");
+  peer.declare("other");
+  fill(peer, 10);
+  is_settling = false;
+  outside.on_disk = {"1", "2", "3", "5", "6", "7", "8"};
+  EXPECT_THAT(outside.fetches, IsEmpty()) << "nobody wants them";
+  peer.consume("q", "c", {.no_ack = true});
+  EXPECT_THAT(peer.told(), IsEmpty()) << "those behind wait: the order is kept";
+  EXPECT_THAT(outside.fetches, SizeIs(3)) << "of the next four, those that are not at hand";
+  answer_fetch();
+  EXPECT_THAT(peer.bodies(), ElementsAre("1"));
+  EXPECT_THAT(outside.fetches, SizeIs(3)) << "the next stride begins before this one ends: 2, 3, 5";
+  answer_fetch();
+  answer_fetch();
+  EXPECT_THAT(peer.bodies(), ElementsAre("2", "3", "4"));
+  while (!outside.fetches.empty()) answer_fetch();
+  EXPECT_THAT(peer.bodies(), ElementsAre("5", "6", "7", "8", "9", "10"));
+  settle();
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
+TEST_F(Consuming, WhatIsFetchedAheadIsBoundedInBytes) {
+  limits.load_bytes_max = 250;
+  start();
+  Peer peer = open();
+  peer.declare("q");
+  for (const char letter : {'a', 'b', 'c', 'd', 'e'}) {
+    outside.on_disk.insert(std::string(100, letter));
+    peer.send("q", std::string(100, letter));
+  }
+  is_settling = false;
+  peer.consume("q", "c", {.no_ack = true});
+  EXPECT_THAT(outside.fetches, SizeIs(3));
+  settle();
+  EXPECT_THAT(peer.bodies(), SizeIs(5));
+}
+
+TEST_F(Consuming, WhatIsFetchedForAConsumerThatLeavesStaysInTheQueue) {
+  Peer peer = open();
+  peer.declare("q");
+  fill(peer, 2);
+  is_settling = false;
+  outside.on_disk = {"1", "2"};
+  peer.consume("q");
+  peer.cancel("c");
+  answer_fetch();
+  answer_fetch();
+  EXPECT_THAT(ready("q"), ElementsAre("1", "2"));
+  peer.consume("q");
+  EXPECT_THAT(peer.bodies(), ElementsAre("1", "2")) << "and is at hand now";
+}
+
+TEST_F(Consuming, WhatLeavesTheQueueWhileItIsFetchedIsNotDelivered) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.declare("gone");
+  fill(peer, 1);
+  peer.send("gone", "2");
+  is_settling = false;
+  outside.on_disk = {"1", "2"};
+  peer.consume("q");
+  peer.consume("gone", "d");
+  EXPECT_EQ(peer.purge("q"), "queue.purge-ok 1");
+  EXPECT_EQ(peer.remove("gone"), "queue.delete-ok 1");
+  while (!outside.fetches.empty()) answer_fetch();
+  EXPECT_THAT(peer.bodies(), IsEmpty());
+  is_settling = true;
+  outside.on_disk.clear();
+  fill(peer, 1, 3);
+  EXPECT_THAT(peer.bodies(), ElementsAre("3"));
+}
+
+TEST_F(Consuming, WhatIsRequeuedWhileOthersAreFetchedComesFirst) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.qos(1);
+  fill(peer, 3);
+  peer.consume("q");
+  is_settling = false;
+  EXPECT_THAT(peer.bodies(), ElementsAre("1"));
+  outside.on_disk = {"2", "3"};
+  Peer other = open(2);
+  other.consume("q", "d");
+  ASSERT_THAT(outside.fetches, SizeIs(2));
+  peer.cancel("c");
+  peer.nack(1);
+  EXPECT_THAT(other.bodies(), ElementsAre("1"));
+  while (!outside.fetches.empty()) answer_fetch();
+  EXPECT_THAT(other.bodies(), ElementsAre("2", "3"));
+}
+
+TEST_F(Consuming, AGetWaitsForWhatIsOnTheDisk) {
+  Peer peer = open();
+  peer.declare("q");
+  fill(peer, 2);
+  outside.on_disk = {"1"};
+  is_settling = false;
+  peer.call(wire::BasicGet{.queue = "q", .no_ack = true});
+  peer.call(wire::BasicGet{.queue = "q", .no_ack = true});
+  EXPECT_THAT(peer.told(), IsEmpty());
+  EXPECT_THAT(outside.fetches, SizeIs(1));
+  answer_fetch();
+  EXPECT_THAT(peer.told(), ElementsAre("basic.get-ok 1 1, 1 left", "basic.get-ok 2 2, 0 left"));
+}
+
+TEST_F(Consuming, ALookShowsWhatIsOutWithConsumers) {
+  Peer peer = open();
+  peer.declare("q");
+  peer.qos(2);
+  fill(peer, 3);
+  peer.consume("q");
+  const auto seen = broker->peek("/", "q", 0, 10);
+  ASSERT_THAT(seen, SizeIs(3));
+  EXPECT_TRUE(seen[0].is_unacked);
+  EXPECT_TRUE(seen[1].is_unacked);
+  EXPECT_FALSE(seen[2].is_unacked);
+  EXPECT_THAT(broker->peek("/", "q", seen[1].sequence, 1), SizeIs(1));
 }
 
 TEST_F(Consuming, AnExclusiveConsumerIsAlone) {

@@ -57,9 +57,10 @@ void Outside::send(ConnectionId connection, ChannelId channel, const wire::Metho
   tell(connection, channel, std::visit(Words{}, method));
 }
 
-bool Outside::deliver(const Deliver& delivery) {
+void Outside::deliver(const Deliver& delivery) {
+  EXPECT_TRUE(is_at_hand(delivery.body));
   const ContentPtr content = content_of(delivery.body);
-  if (!content || unreadable.contains(body_of(*content))) return false;
+  if (!content) return;
   if (const auto left = room.find(delivery.connection); left != room.end()) {
     EXPECT_GT(left->second, 0U) << "a delivery without room";
     --left->second;
@@ -71,7 +72,6 @@ bool Outside::deliver(const Deliver& delivery) {
   if (delivery.redelivered) line += " redelivered";
   if (delivery.delivery_count) line += fmt::format(" count {}", *delivery.delivery_count);
   tell(delivery.connection, delivery.channel, line);
-  return true;
 }
 
 bool Outside::has_credit(ConnectionId connection) const {
@@ -79,16 +79,33 @@ bool Outside::has_credit(ConnectionId connection) const {
   return left == room.end() || left->second > 0;
 }
 
-bool Outside::get_ok(const GetOk& answer) {
+bool Outside::is_at_hand(const BodyRef& body) const {
+  const ContentPtr content = content_of(body);
+  return content && !unreadable.contains(body_of(*content)) && !on_disk.contains(body_of(*content));
+}
+
+void Outside::cache(const BodyRef& body, const ContentPtr& content) {
+  EXPECT_EQ(content_of(body), content);
+  on_disk.erase(body_of(*content));
+}
+
+ContentPtr Outside::read(const BodyRef& body) const {
+  // A message that has gone meanwhile: it is read nevertheless, and nobody takes it.
+  const auto found = bodies_.find(body.position);
+  if (found == bodies_.end()) return std::make_shared<Content>();
+  return unreadable.contains(body_of(*found->second)) ? nullptr : found->second;
+}
+
+void Outside::get_ok(const GetOk& answer) {
+  EXPECT_TRUE(is_at_hand(answer.body));
   const ContentPtr content = content_of(answer.body);
-  if (!content || unreadable.contains(body_of(*content))) return false;
+  if (!content) return;
   deliveries.push_back(
       {answer.connection, answer.channel, answer.delivery_tag, answer.redelivered, content});
   std::string line = fmt::format("basic.get-ok {} {}", answer.delivery_tag, body_of(*content));
   if (answer.redelivered) line += " redelivered";
   if (answer.delivery_count) line += fmt::format(" count {}", *answer.delivery_count);
   tell(answer.connection, answer.channel, line + fmt::format(", {} left", answer.message_count));
-  return true;
 }
 
 void Outside::return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
@@ -354,12 +371,15 @@ void BrokerTest::settle() {
   for (std::uint64_t last = 0; last != outside.last_sequence() || !outside.fetches.empty();) {
     last = outside.last_sequence();
     make_durable(last);
-    while (!outside.fetches.empty()) {
-      const auto [body, ticket] = outside.fetches.front();
-      outside.fetches.pop_front();
-      broker->on_fetched(ticket, outside.content_of(body), now);
-    }
+    while (!outside.fetches.empty()) answer_fetch();
   }
+}
+
+void BrokerTest::answer_fetch() {
+  ASSERT_FALSE(outside.fetches.empty());
+  const auto [body, ticket] = outside.fetches.front();
+  outside.fetches.pop_front();
+  broker->on_fetched(ticket, outside.read(body), now);
 }
 
 void BrokerTest::crash() {
@@ -404,6 +424,7 @@ bool BrokerTest::has_queue(std::string_view queue) const {
 std::vector<std::string> BrokerTest::ready(std::string_view queue) const {
   std::vector<std::string> bodies;
   for (const Broker::Peeked& seen : broker->peek("/", queue, 0, 1'000'000)) {
+    if (seen.is_unacked) continue;
     if (const ContentPtr content = outside.content_of(seen.body))
       bodies.push_back(body_of(*content));
   }

@@ -51,13 +51,15 @@ class Outside final : public Effects {
   std::deque<std::pair<BodyRef, FetchTicket>> fetches;
   std::map<ConnectionId, std::size_t> room;  ///< for so many deliveries; without an entry: endless
   bool journal_has_room = true;
-  std::set<std::string> unreadable;  ///< bodies that no delivery can read
+  std::set<std::string> unreadable;  ///< bodies that cannot be read from the journal
+  std::set<std::string> on_disk;     ///< bodies that are read from it when they are wanted
   std::size_t appends_of_command = 0;
 
   void send(ConnectionId connection, ChannelId channel, const wire::Method& method) override;
-  bool deliver(const Deliver& delivery) override;
+  void deliver(const Deliver& delivery) override;
   bool has_credit(ConnectionId connection) const override;
-  bool get_ok(const GetOk& answer) override;
+  bool is_at_hand(const BodyRef& body) const override;
+  void get_ok(const GetOk& answer) override;
   void return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
                       std::string_view text, const ContentPtr& content) override;
   void confirm(ConnectionId connection, ChannelId channel, std::uint64_t tag, bool multiple,
@@ -71,10 +73,13 @@ class Outside final : public Effects {
   void fetch(const BodyRef& body, FetchTicket ticket) override {
     fetches.emplace_back(body, ticket);
   }
+  void cache(const BodyRef& body, const ContentPtr& content) override;
 
   /// Bodies that somebody still refers to.
   std::size_t body_count() const { return bodies_.size(); }
   ContentPtr content_of(const BodyRef& body) const;
+  /// What reading it comes to: null for an unreadable one.
+  ContentPtr read(const BodyRef& body) const;
   std::uint64_t last_sequence() const { return last_sequence_; }
   /// Loses all but the journal's units up to `sequence`.
   void crash(std::uint64_t sequence);
@@ -197,6 +202,8 @@ class BrokerTest : public testing::Test {
   /// Makes durable all that was appended, answers fetches, until nothing is left to do.
   void settle();
   void make_durable(std::uint64_t sequence);
+  /// Answers the oldest fetch.
+  void answer_fetch();
   /// The process ends, with what is durable on the disk, and starts again.
   void crash();
   void advance(milliseconds by);

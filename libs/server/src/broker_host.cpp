@@ -88,6 +88,7 @@ Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
   auto opened = journal::Log::open(std::move(disk), std::move(journal_options), replay);
   if (!opened) return opened.error();
   log_ = std::move(*opened);
+  if (options.journal.threading == journal::Threading::own_thread) reader_.emplace("pronto-read");
   last_sequence_ = static_cast<std::uint64_t>(log_->durable_upto());
   engine_.finish_recovery(loop.wall_now());
   live_bodies_ = 0;

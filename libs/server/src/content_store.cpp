@@ -26,15 +26,17 @@ broker::BodyRef ContentStore::keep(broker::ContentPtr content) {
 
 void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content) {
   const auto position = static_cast<std::uint64_t>(at);
-  cached_bytes_ += bytes_of(*content);
-  auto [place, is_new] =
-      entries_.emplace(position, Entry{.position = position, .content = std::move(content)});
-  PRONTO_ASSERT(is_new);
+  auto [place, is_new] = entries_.try_emplace(position);
+  if (!is_new) return;
   Entry& entry = place->second;
+  entry.position = position;
+  entry.content = std::move(content);
+  cached_bytes_ += bytes_of(*entry.content);
   entry.older = newest_;
   (newest_ ? newest_->newer : oldest_) = &entry;
   newest_ = &entry;
-  while (cached_bytes_ > cached_bytes_max_ && oldest_ != nullptr) {
+  // What has just come is wanted next: it stays, however large.
+  while (cached_bytes_ > cached_bytes_max_ && oldest_ != newest_) {
     const std::uint64_t leaving = oldest_->position;
     release(broker::BodyPosition{leaving});
     ++evicted_total_;
@@ -44,6 +46,10 @@ void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content) {
 broker::ContentPtr ContentStore::find(broker::BodyPosition position) const {
   const auto found = entries_.find(static_cast<std::uint64_t>(position));
   return found == entries_.end() ? nullptr : found->second.content;
+}
+
+bool ContentStore::has(broker::BodyPosition position) const {
+  return entries_.contains(static_cast<std::uint64_t>(position));
 }
 
 void ContentStore::release(broker::BodyPosition position) {

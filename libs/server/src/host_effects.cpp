@@ -4,6 +4,14 @@
 #include "pronto/base/log.hpp"
 
 namespace pronto::server {
+namespace {
+
+void tell_unreadable(const broker::BodyRef& body, std::error_code error) {
+  log::error("a message's body cannot be read: the message is set aside until a restart",
+             {{"position", static_cast<std::uint64_t>(body.position)}, {"error", error}});
+}
+
+}  // namespace
 
 Connection* BrokerHost::Inside::find(broker::ConnectionId connection) const {
   const auto id = static_cast<std::uint64_t>(connection);
@@ -23,14 +31,11 @@ void BrokerHost::Inside::send(broker::ConnectionId id, broker::ChannelId channel
   }
 }
 
-bool BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
+void BrokerHost::Inside::deliver(const broker::Deliver& delivery) {
   Connection* connection = find(delivery.connection);
-  if (!connection) return true;  // its end gives back what it had
-  const broker::ContentPtr content = content_of(delivery.body);
-  if (!content) return false;
-  connection->session.deliver(delivery, content);
+  if (!connection) return;  // its end gives back what it had
+  connection->session.deliver(delivery, store_.find(delivery.body.position));
   wake(*connection);
-  return true;
 }
 
 bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
@@ -43,14 +48,11 @@ bool BrokerHost::Inside::has_credit(broker::ConnectionId id) const {
   return false;
 }
 
-bool BrokerHost::Inside::get_ok(const broker::GetOk& answer) {
+void BrokerHost::Inside::get_ok(const broker::GetOk& answer) {
   Connection* connection = find(answer.connection);
-  if (!connection) return true;
-  const broker::ContentPtr content = content_of(answer.body);
-  if (!content) return false;
-  connection->session.get_ok(answer, content);
+  if (!connection) return;
+  connection->session.get_ok(answer, store_.find(answer.body.position));
   wake(*connection);
-  return true;
 }
 
 void BrokerHost::Inside::return_message(broker::ConnectionId id, broker::ChannelId channel,
@@ -233,48 +235,93 @@ void BrokerHost::Inside::release(const broker::BodyRef& body) {
   store_.release(body.position);
 }
 
+bool BrokerHost::Inside::is_at_hand(const broker::BodyRef& body) const {
+  return store_.has(body.position);
+}
+
+void BrokerHost::Inside::cache(const broker::BodyRef& body, const broker::ContentPtr& content) {
+  store_.cache(body.position, content);
+}
+
 void BrokerHost::Inside::fetch(const broker::BodyRef& body, broker::FetchTicket ticket) {
   fetches_.push_back({body, ticket});
-  if (std::exchange(is_fetch_posted_, true)) return;
+  schedule_fetches();
+}
+
+void BrokerHost::Inside::schedule_fetches() {
+  if (fetches_.empty() || std::exchange(are_fetches_running_, true)) return;
   loop.post([alive = alive_] {
     if (alive->host) alive->host->run_fetches();
   });
 }
 
+/// Has the oldest fetches answered: from memory at once, the others by the reader, which blocks on
+/// the disk.
 void BrokerHost::Inside::run_fetches() {
   constexpr std::size_t fetches_of_a_turn_max = 256;  // others want their turn, too
-  is_fetch_posted_ = false;
-  for (std::size_t count = 0; count < fetches_of_a_turn_max && !fetches_.empty(); ++count) {
+  constexpr std::uint64_t bytes_of_a_turn_max = 8 * 1024 * 1024;
+  std::vector<Fetched> known;
+  std::vector<Fetch> unknown;
+  std::uint64_t bytes = 0;
+  for (std::size_t count = 0;
+       count < fetches_of_a_turn_max && bytes < bytes_of_a_turn_max && !fetches_.empty(); ++count) {
     const Fetch fetch = fetches_.front();
     fetches_.pop_front();
-    engine_.on_fetched(fetch.ticket, content_of(fetch.body), loop.wall_now());
+    if (broker::ContentPtr content = store_.find(fetch.body.position)) {
+      known.push_back({fetch, std::move(content)});
+    } else {
+      bytes += fetch.body.bytes;
+      unknown.push_back(fetch);
+    }
   }
-  if (!fetches_.empty() && !std::exchange(is_fetch_posted_, true)) {
-    loop.post([alive = alive_] {
-      if (alive->host) alive->host->run_fetches();
+  const auto read_all = [](Inside& self, const std::vector<Fetch>& fetches) {
+    std::vector<Fetched> fetched;
+    fetched.reserve(fetches.size());
+    for (const Fetch& fetch : fetches) fetched.push_back({fetch, self.read_content(fetch.body)});
+    return fetched;
+  };
+  if (unknown.empty() || !reader_) {
+    for (Fetched& one : read_all(*this, unknown)) known.push_back(std::move(one));
+    on_read(known);
+    return;
+  }
+  for (const Fetched& one : known) {
+    engine_.on_fetched(one.fetch.ticket, *one.content, loop.wall_now());
+  }
+  // The reader ends before the host does.
+  reader_->post([this, alive = alive_, read_all, unknown = std::move(unknown)] {
+    loop.post([alive, fetched = read_all(*this, unknown)] {
+      if (alive->host) alive->host->on_read(fetched);
     });
-  }
+  });
   settle_all();
   touch();
 }
 
-/// The content from memory, else from the journal; null when it cannot be read.
+void BrokerHost::Inside::on_read(const std::vector<Fetched>& fetched) {
+  are_fetches_running_ = false;
+  for (const auto& [fetch, content] : fetched) {
+    if (!content) tell_unreadable(fetch.body, content.error());
+    engine_.on_fetched(fetch.ticket, content ? *content : nullptr, loop.wall_now());
+  }
+  schedule_fetches();
+  settle_all();
+  touch();
+}
+
+/// Runs on: any thread.
+Result<broker::ContentPtr> BrokerHost::Inside::read_content(const broker::BodyRef& body) {
+  if (ContentStore::is_in_memory_only(body.position)) return Error::not_found;
+  const auto payload = log_->read(journal::Position{static_cast<std::uint64_t>(body.position)});
+  if (!payload) return payload.error();
+  return broker::decode_body(*payload);
+}
+
 broker::ContentPtr BrokerHost::Inside::content_of(const broker::BodyRef& body) {
   if (broker::ContentPtr content = store_.find(body.position)) return content;
-  const auto position = static_cast<std::uint64_t>(body.position);
-  std::error_code error = Error::not_found;
-  if (!ContentStore::is_in_memory_only(body.position)) {
-    const auto payload = log_->read(journal::Position{position});
-    if (payload) {
-      auto content = broker::decode_body(*payload);
-      if (content) return std::move(*content);
-      error = content.error();
-    } else {
-      error = payload.error();
-    }
-  }
-  log::error("a message's body cannot be read: the message is set aside until a restart",
-             {{"position", position}, {"error", error}});
+  auto content = read_content(body);
+  if (content) return std::move(*content);
+  tell_unreadable(body, content.error());
   return nullptr;
 }
 

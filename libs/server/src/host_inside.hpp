@@ -10,6 +10,7 @@
 
 #include "pronto/async/sync.hpp"
 #include "pronto/async/task_group.hpp"
+#include "pronto/async/worker.hpp"
 #include "pronto/server/broker_host.hpp"
 #include "pronto/server/content_store.hpp"
 
@@ -56,9 +57,9 @@ class BrokerHost::Inside final : public broker::Effects {
   // host_effects.cpp: what the engine says.
   void send(broker::ConnectionId connection, broker::ChannelId channel,
             const wire::Method& method) override;
-  bool deliver(const broker::Deliver& delivery) override;
+  void deliver(const broker::Deliver& delivery) override;
   bool has_credit(broker::ConnectionId connection) const override;
-  bool get_ok(const broker::GetOk& answer) override;
+  void get_ok(const broker::GetOk& answer) override;
   void return_message(broker::ConnectionId connection, broker::ChannelId channel,
                       wire::ReplyCode code, std::string_view text,
                       const broker::ContentPtr& content) override;
@@ -71,7 +72,11 @@ class BrokerHost::Inside final : public broker::Effects {
   bool has_room() const override;
   broker::BodyRef keep(const broker::ContentPtr& content) override;
   void release(const broker::BodyRef& body) override;
+  bool is_at_hand(const broker::BodyRef& body) const override;
   void fetch(const broker::BodyRef& body, broker::FetchTicket ticket) override;
+  void cache(const broker::BodyRef& body, const broker::ContentPtr& content) override;
+  /// The content from memory, else from the journal; null when it cannot be read. Blocks: on the
+  /// disk.
   broker::ContentPtr content_of(const broker::BodyRef& body);
 
   // host_alarms.cpp: what is looked at from time to time.
@@ -100,6 +105,11 @@ class BrokerHost::Inside final : public broker::Effects {
     broker::BodyRef body;
     broker::FetchTicket ticket;
   };
+  /// A fetch that the journal was read for.
+  struct Fetched {
+    Fetch fetch;
+    Result<broker::ContentPtr> content;
+  };
   struct HeldUnit {
     std::vector<journal::RecordType> types;
     std::vector<Bytes> payloads;
@@ -119,7 +129,10 @@ class BrokerHost::Inside final : public broker::Effects {
   broker::Appended hold(std::span<const broker::Record> records, std::uint64_t bytes);
   void write_held();
   void on_durable();
+  void schedule_fetches();
   void run_fetches();
+  Result<broker::ContentPtr> read_content(const broker::BodyRef& body);
+  void on_read(const std::vector<Fetched>& fetched);
   void schedule_write();
 
   // host_alarms.cpp
@@ -135,7 +148,7 @@ class BrokerHost::Inside final : public broker::Effects {
   std::shared_ptr<Alive> alive_;
   std::atomic<bool> is_durable_posted_ = false;
   bool is_write_posted_ = false;
-  bool is_fetch_posted_ = false;
+  bool are_fetches_running_ = false;  // posted, or with the reader
 
   std::uint64_t last_connection_ = 0;
   mutable std::uint64_t found_id_ = 0;  // the connection looked up last
@@ -163,6 +176,8 @@ class BrokerHost::Inside final : public broker::Effects {
   SteadyTime no_room_at_{};
   const WallTime started_;
   const SteadyTime started_steady_;
+
+  std::optional<Worker> reader_;  // of bodies; none when the log has no thread either
 
   TaskGroup tasks_;  // last: its coroutines refer to all of the above
 };

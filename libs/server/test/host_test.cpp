@@ -1,5 +1,12 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
 #include "fixture.hpp"
 #include "gated_disk.hpp"
+#include "pronto/journal/real_disk.hpp"
 #include "pronto/server/content_store.hpp"
 #include "pronto/server/listener.hpp"
 #include "pronto/server/outbox.hpp"
@@ -419,6 +426,36 @@ TEST_F(Host, BodiesThatLeftTheCacheAreReadFromTheJournal) {
   EXPECT_LT(host->overview().memory_bytes, 150'000U);
 }
 
+TEST_F(Host, ABacklogIsReadByAThreadOfItsOwnInItsOrder) {
+  options.journal.threading = journal::Threading::own_thread;
+  options.cache_bytes_max = 10'000;
+  const std::string folder =
+      (std::filesystem::temp_directory_path() / fmt::format("pronto-host-{}", ::getpid())).string();
+  auto opened = BrokerHost::open(loop, *journal::open_real_disk(folder), users, options);
+  ASSERT_TRUE(opened);
+  host = std::move(*opened);
+  const auto eventually = [this](auto is_so) {
+    const auto deadline = std::chrono::steady_clock::now() + seconds{30};
+    while (!is_so() && std::chrono::steady_clock::now() < deadline) {
+      loop.run_until_idle();
+      std::this_thread::yield();
+    }
+    return is_so();
+  };
+  auto client = log_in();
+  client->send(1, durable("q"));
+  client->send(1, wire::ConfirmSelect{});
+  for (int i = 0; i < 500; ++i) client->publish(1, "q", body(i, 1000));
+  ASSERT_TRUE(eventually([&] { return queue("q").ready_count == 500; }));
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c", .no_ack = true});
+  ASSERT_TRUE(eventually([&] { return client->bodies().size() == 500; }));
+  for (int i = 0; i < 500; ++i)
+    EXPECT_EQ(client->bodies()[static_cast<std::size_t>(i)], body(i, 1000));
+  client.reset();
+  host.reset();
+  std::filesystem::remove_all(folder);
+}
+
 TEST_F(Host, AMessageThatRotOnTheDiskIsSetAsideAndTheOthersComeThrough) {
   options.cache_bytes_max = 0;
   open();
@@ -606,7 +643,12 @@ TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
   EXPECT_EQ(store.cached_bytes(), each);
   EXPECT_EQ(store.count(), 1U);
   store.cache(broker::BodyPosition{4}, content(100'000));
-  EXPECT_EQ(store.count(), 0U) << "one that is larger than all room does not stay";
+  EXPECT_EQ(store.count(), 1U) << "one that is larger than all room stays until another comes";
+  EXPECT_TRUE(store.has(broker::BodyPosition{4}));
+  store.cache(broker::BodyPosition{4}, content(10));
+  EXPECT_EQ(store.cached_bytes(), bytes_of(*content(100'000))) << "what is here already stays";
+  store.cache(broker::BodyPosition{5}, content(10));
+  EXPECT_FALSE(store.has(broker::BodyPosition{4}));
 }
 
 TEST(OutboxTest, JoinsSmallPiecesAndRefersToLargeOnes) {

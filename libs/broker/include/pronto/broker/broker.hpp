@@ -30,7 +30,10 @@ struct Limits {
   /// of a connection when they come to more together; other commands that
   /// cause more write what need not be atomic in units of their own.
   std::size_t unit_bytes_max = 32 * 1024 * 1024;
-  std::size_t waiting_gets_max = 1'000;  ///< of a channel, for messages that are still written
+  std::size_t waiting_gets_max = 1'000;  ///< of a channel, for messages still written or read
+  /// How far ahead of a delivery a queue's contents are fetched: entries, and bytes of bodies.
+  std::size_t load_count_max = 64;
+  std::uint64_t load_bytes_max = 1024 * 1024;
 };
 
 /// A queue as operators see it.
@@ -91,8 +94,8 @@ class Broker {
   void on_durable(JournalSequence sequence, WallTime now);
   /// Whether the connection has room for output; without, its consumers are passed over.
   void on_credit(ConnectionId connection, bool has_room, WallTime now);
-  /// The content that `fetch` asked for; null when it cannot be read: the message is set
-  /// aside, as by `Effects::deliver`.
+  /// The content that `fetch` asked for; null when it cannot be read: the message is set aside
+  /// until a restart, which reads the journal anew. A purge removes it.
   void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
   /// What is due by `now`: message TTLs, queue expiry.
   void on_time(WallTime now);
@@ -101,7 +104,8 @@ class Broker {
 
   // What operators ask.
   std::vector<QueueView> queues() const;
-  /// Looks at up to `count_max` messages of a queue from the place `from` on, changing nothing.
+  /// Looks at up to `count_max` messages of a queue, ready and unacked ones, from the place `from`
+  /// on, changing nothing.
   struct Peeked {
     std::uint64_t sequence;
     BodyRef body;

@@ -50,14 +50,10 @@ class Effects {
   virtual ~Effects() = default;
 
   virtual void send(ConnectionId connection, ChannelId channel, const wire::Method& method) = 0;
-  /// Returns: false when the content cannot be read, so that the peer saw nothing: the message is
-  /// set aside until a restart, which reads the journal anew.
-  virtual bool deliver(const Deliver& delivery) = 0;
-  /// Whether the connection has room for one more delivery; asked before each. What `on_credit`
-  /// said between commands, seen within one, so that no command overfills an outbox.
-  virtual bool has_credit(ConnectionId) const { return true; }
-  /// Returns: as `deliver`.
-  virtual bool get_ok(const GetOk& answer) = 0;
+  /// Only of a body that `is_at_hand`.
+  virtual void deliver(const Deliver& delivery) = 0;
+  /// As `deliver`.
+  virtual void get_ok(const GetOk& answer) = 0;
   /// basic.return, before the publish is confirmed.
   virtual void return_message(ConnectionId connection, ChannelId channel, wire::ReplyCode code,
                               std::string_view text, const ContentPtr& content) = 0;
@@ -70,20 +66,33 @@ class Effects {
   /// The connection is to be told why and closed; `connection_closed` follows from outside.
   virtual void close_connection(ConnectionId connection, const wire::Fault& fault) = 0;
 
+  // Asked in the middle of a command: inputs as much as its arguments, so a replay has to give the
+  // same answers.
+
+  /// Whether the connection has room for one more delivery; asked before each. What `on_credit`
+  /// said between commands, seen within one, so that no command overfills an outbox.
+  virtual bool has_credit(ConnectionId) const { return true; }
+  /// Whether the body's content is in memory, so that it can be delivered without a wait. What is
+  /// not is fetched first.
+  virtual bool is_at_hand(const BodyRef& body) const = 0;
+  /// Whether the journal has room for bodies; without it persistent publishes with confirms are
+  /// refused (nack), and transactions. Others come nevertheless: they cannot be told.
+  virtual bool has_room() const = 0;
+
   /// Makes a unit: all of `records` or none of them after a crash.
   ///
   /// Once per command for what belongs together. Units of their own may follow: what deliveries
   /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
   virtual Appended append(std::span<const Record> records) = 0;
-  /// Whether the journal has room for bodies; without it persistent publishes with confirms are
-  /// refused (nack), and transactions. Others come nevertheless: they cannot be told.
-  virtual bool has_room() const = 0;
   /// Keeps a content in memory only. Released like any other.
   virtual BodyRef keep(const ContentPtr& content) = 0;
   /// No queue and no consumer refers to the body any more.
   virtual void release(const BodyRef& body) = 0;
   /// Wants the content: `on_fetched` answers, in a later command.
   virtual void fetch(const BodyRef& body, FetchTicket ticket) = 0;
+  /// What was fetched is still of use: it is at hand until it is released, or there is no room. It
+  /// stays at least to the end of the command.
+  virtual void cache(const BodyRef& body, const ContentPtr& content) = 0;
 };
 
 }  // namespace pronto::broker

@@ -116,7 +116,7 @@ class Log {
   bool has_room();
 
   /// The payload of a record, from memory while it is not written, else from the disk.
-  /// Errors: `Error::damaged`, the disk's. Runs on: the owner's thread. Blocks: on the disk.
+  /// Errors: `Error::damaged`, the disk's. Runs on: any thread. Blocks: on the disk.
   Result<Bytes> read(Position position);
 
   /// Runs on: any thread.

@@ -21,10 +21,12 @@ class ContentStore {
 
   /// Keeps a content that is in memory only. Returns: a reference of its own kind.
   broker::BodyRef keep(broker::ContentPtr content);
-  /// Keeps a content that the journal holds at `position`.
+  /// Keeps a content that the journal holds at `position`, if it is not here. It is the last of the
+  /// present ones to leave.
   void cache(broker::BodyPosition position, broker::ContentPtr content);
   /// Returns: the content, or null when it is not in memory.
   broker::ContentPtr find(broker::BodyPosition position) const;
+  bool has(broker::BodyPosition position) const;
   void release(broker::BodyPosition position);
 
   static bool is_in_memory_only(broker::BodyPosition position) noexcept {
