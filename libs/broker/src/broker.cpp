@@ -83,35 +83,32 @@ Appended Broker::Inside::write_records() {
 void Broker::Inside::finish(WallTime now) {
   if (!records.empty()) {
     const Appended appended = write_records();
-    PRONTO_ASSERT(appended.bodies.size() == new_bodies.size());
-    for (std::size_t i = 0; i < new_bodies.size(); ++i) {
-      new_bodies[i]->body.position = appended.bodies[i];
-      new_bodies[i]->durable_at = appended.sequence;
-      new_bodies[i]->is_new = false;
+    PRONTO_ASSERT(appended.bodies.size() == new_body_count);
+    const auto settled = [&appended](BodyRef body) {
+      body.position = appended.bodies[number_of_provisional(body.position)];
+      return body;
+    };
+    for (const NewEntry& entry : new_entries) {
+      const BodyPosition position = appended.bodies[entry.body];
+      if (entry.queue->entries.set_position(entry.id, position)) {
+        count_live({position, entry.queue->entries.find(entry.id)->body.bytes}, true);
+      }
+      if (awaiting_durable.empty() || awaiting_durable.back().sequence != appended.sequence ||
+          awaiting_durable.back().queue != entry.queue->id) {
+        awaiting_durable.push_back({appended.sequence, entry.queue->id, 0});
+      }
+      awaiting_durable.back().upto = entry.id.sequence;
     }
     for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
-    for (const QueueId queue : new_queues) {
-      if (awaiting_durable.empty() ||
-          awaiting_durable.back() != std::pair{appended.sequence, queue}) {
-        awaiting_durable.emplace_back(appended.sequence, queue);
-      }
-    }
     records.clear();
-    for (const FetchTicket ticket : new_fetches) {
-      effects.fetch(dead_letters.at(ticket).entry.message->body, ticket);
-    }
-    new_fetches.clear();
-    // A body whose every entry left its queue within the command is of no use to anybody.
-    for (Message* message : new_bodies) {
-      if (message->holders == 0) {
-        effects.release(message->body);
-        delete message;
-      }
-    }
+    for (const auto& [body, ticket] : new_fetches) effects.fetch(settled(body), ticket);
+    for (const BodyRef& body : new_releases) effects.release(settled(body));
   }
-  new_bodies.clear();
+  new_body_count = 0;
+  new_entries.clear();
   new_unconfirmed.clear();
-  new_queues.clear();
+  new_fetches.clear();
+  new_releases.clear();
   is_atomic = false;
   serve_gets(now);
   for (std::size_t i = 0; i < touched.size(); ++i) {
@@ -148,7 +145,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
   channel.held_answers.clear();
   count_none_held(channel);
   std::ranges::sort(channel.unacked, {}, &Unacked::tag);
-  requeue_all(channel, now);
+  requeue_all(channel);
   awaiting_confirm.erase({channel.connection->id, channel.id});
   awaiting_get.erase({channel.connection->id, channel.id});
   if (publishing == &channel) publishing = nullptr;
@@ -160,31 +157,7 @@ void Broker::Inside::close_channel(Channel& channel, WallTime now) {
 Broker::Broker(Effects& effects, Random& random, Limits limits, const Permissions& permissions)
     : inside_{std::make_unique<Inside>(effects, random, limits, permissions)} {}
 
-Broker::~Broker() {
-  for (auto& [name, host] : inside_->hosts) {
-    for (auto& [queue_name, queue] : host.queues) {
-      for (const Entry& entry : queue->take_all()) {
-        if (--entry.message->holders == 0) delete entry.message;
-      }
-    }
-  }
-  const auto drop = [](const Entry& entry) {
-    if (--entry.message->holders == 0) delete entry.message;
-  };
-  for (auto& [id, connection] : inside_->connections) {
-    for (auto& [number, channel] : connection->channels) {
-      for (const Unacked& unacked : channel->unacked) {
-        if (unacked.entry.message) drop(unacked.entry);
-      }
-      for (const HeldAnswer& held : channel->held_answers) {
-        if (held.unacked.entry.message) drop(held.unacked.entry);
-      }
-    }
-  }
-  for (auto& [ticket, job] : inside_->dead_letters) {
-    if (job.entry.message) drop(job.entry);
-  }
-}
+Broker::~Broker() = default;
 
 bool Broker::has_virtual_host(std::string_view name) const {
   return inside_->hosts.contains(name);
@@ -267,10 +240,14 @@ void Broker::on_durable(JournalSequence sequence, WallTime now) {
   inside_->durable_upto = std::max(inside_->durable_upto, sequence);
   inside_->has_durable_news = true;
   auto& awaiting = inside_->awaiting_durable;
-  while (!awaiting.empty() && awaiting.front().first <= sequence) {
+  while (!awaiting.empty() && awaiting.front().sequence <= sequence) {
     const auto found =
-        inside_->queues_by_id.find(static_cast<std::uint64_t>(awaiting.front().second));
-    if (found != inside_->queues_by_id.end()) inside_->touch(*found->second);
+        inside_->queues_by_id.find(static_cast<std::uint64_t>(awaiting.front().queue));
+    if (found != inside_->queues_by_id.end()) {
+      Queue& queue = *found->second;
+      queue.durable_sequence = std::max(queue.durable_sequence, awaiting.front().upto);
+      inside_->touch(queue);
+    }
     awaiting.pop_front();
   }
   inside_->finish(now);
@@ -290,8 +267,8 @@ void Broker::on_time(WallTime time) {
   const std::int64_t now = Inside::to_milliseconds(time);
   std::vector<Queue*> unused;
   for (auto& [id, queue] : inside_->watched) {
-    for (Entry& entry : queue->take_expired(now)) {
-      inside_->discard(*queue, entry, "expired", time);
+    for (const Entry& entry : queue->entries.take_expired(now)) {
+      inside_->discard(*queue, entry, "expired");
     }
     if (queue->arguments.expires_ms && queue->consumers.empty() &&
         queue->unused_since + *queue->arguments.expires_ms <= now) {
@@ -307,7 +284,7 @@ std::optional<WallTime> Broker::next_due() const {
   const auto earlier = [&due](std::int64_t at) { due = due ? std::min(*due, at) : at; };
   for (auto at = inside_->watched.begin(); at != inside_->watched.end();) {
     Queue& queue = *at->second;
-    const auto next = queue.next_expiry();
+    const auto next = queue.entries.next_expiry();
     if (next) earlier(*next);
     if (queue.arguments.expires_ms && queue.consumers.empty()) {
       earlier(queue.unused_since + *queue.arguments.expires_ms);
@@ -332,10 +309,10 @@ std::vector<QueueView> Broker::queues() const {
                        .is_durable = queue->is_durable,
                        .is_exclusive = queue->owner.has_value(),
                        .is_auto_delete = queue->is_auto_delete,
-                       .ready_count = queue->ready_count(),
+                       .ready_count = queue->entries.ready_count(),
                        .unacked_count = queue->unacked_count,
                        .consumer_count = queue->consumers.size(),
-                       .body_bytes = queue->ready_bytes(),
+                       .body_bytes = queue->entries.ready_bytes(),
                        .published_total = queue->published_total,
                        .delivered_total = queue->delivered_total,
                        .acked_total = queue->acked_total,
@@ -349,6 +326,16 @@ std::uint64_t Broker::held_bytes() const noexcept {
   return inside_->held_bytes;
 }
 
+std::uint64_t Broker::index_bytes() const noexcept {
+  return inside_->index_bytes;
+}
+
+std::vector<SegmentUse> Broker::segments_in_use() const {
+  std::vector<SegmentUse> uses;
+  for (const auto& [number, use] : inside_->segments) uses.push_back(use);
+  return uses;
+}
+
 std::uint64_t Broker::replies_dropped_total() const noexcept {
   return inside_->replies_dropped_total;
 }
@@ -360,21 +347,9 @@ std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::str
   if (host == inside_->hosts.end()) return seen;
   const auto found = host->second.queues.find(queue);
   if (found == host->second.queues.end()) return seen;
-  for (const Entry& entry : found->second->peek(from, count_max)) {
-    seen.push_back({entry.sequence, entry.message->body, false});
+  for (const auto& [entry, is_out] : found->second->entries.look(from, count_max)) {
+    seen.push_back({entry.sequence, entry.body, is_out});
   }
-  const auto look = [&](const Unacked& unacked) {
-    if (unacked.queue != found->second.get() || unacked.entry.sequence < from) return;
-    seen.push_back({unacked.entry.sequence, unacked.entry.message->body, true});
-  };
-  for (const auto& [id, connection] : inside_->connections) {
-    for (const auto& [number, channel] : connection->channels) {
-      std::ranges::for_each(channel->unacked, look);
-      for (const HeldAnswer& held : channel->held_answers) look(held.unacked);
-    }
-  }
-  std::ranges::sort(seen, {}, &Peeked::sequence);
-  if (seen.size() > count_max) seen.resize(count_max);
   return seen;
 }
 

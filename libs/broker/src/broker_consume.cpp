@@ -155,23 +155,23 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
     return true;
   }
   Queue& queue = *found->second;
-  for (Entry& entry : queue.take_expired(to_milliseconds(now))) {
-    discard(queue, entry, "expired", now);
+  for (const Entry& entry : queue.entries.take_expired(to_milliseconds(now))) {
+    discard(queue, entry, "expired");
   }
-  if (const Entry* front = queue.front()) {
+  if (const auto front = queue.entries.front()) {
     // A publisher that looks for its message at once would be told that there is none.
     if (!is_deliverable(queue, *front)) return false;
-    const Entry entry = queue.take_front();
+    const Entry entry = queue.entries.take_front();
     const std::uint64_t tag = ++channel.last_delivery_tag;
     effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
-                    static_cast<std::uint32_t>(queue.ready_count()), entry.message->body,
+                    static_cast<std::uint32_t>(queue.entries.ready_count()), entry.body,
                     shown_count(queue, entry)});
     ++queue.delivered_total;
     if (get.no_ack) {
       drop(queue, entry);
     } else {
       ++queue.unacked_count;
-      channel.unacked.push_back({.tag = tag, .queue = &queue, .entry = entry});
+      channel.unacked.push_back({.tag = tag, .queue = &queue, .id = entry.id()});
     }
     return true;
   }
@@ -196,22 +196,22 @@ void Broker::Inside::serve_gets(WallTime now) {
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicAck& method,
-                                           WallTime now) {
-  return answer(channel, method.delivery_tag, method.multiple, true, false, now);
+                                           WallTime) {
+  return answer(channel, method.delivery_tag, method.multiple, true, false);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicReject& method,
-                                           WallTime now) {
-  return answer(channel, method.delivery_tag, false, false, method.requeue, now);
+                                           WallTime) {
+  return answer(channel, method.delivery_tag, false, false, method.requeue);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicNack& method,
-                                           WallTime now) {
-  return answer(channel, method.delivery_tag, method.multiple, false, method.requeue, now);
+                                           WallTime) {
+  return answer(channel, method.delivery_tag, method.multiple, false, method.requeue);
 }
 
 Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t tag, bool multiple,
-                                               bool is_ack, bool requeue, WallTime now) {
+                                               bool is_ack, bool requeue) {
   const auto unknown = [&]() -> Outcome {
     return Fault{ReplyCode::precondition_failed, fmt::format("unknown delivery tag {}", tag)};
   };
@@ -241,7 +241,7 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   }
   std::vector<Unacked> settled(std::make_move_iterator(first), std::make_move_iterator(last));
   channel.unacked.erase(first, last);
-  for (Unacked& unacked : settled) settle(channel, std::move(unacked), is_ack, requeue, now);
+  for (const Unacked& unacked : settled) settle(channel, unacked, is_ack, requeue);
   // Room under the channel's limit serves all its consumers.
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   return {};
@@ -256,55 +256,52 @@ void Broker::Inside::count_out(Channel& channel, const Unacked& unacked) {
   if (unacked.queue) --unacked.queue->unacked_count;
 }
 
-void Broker::Inside::settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue,
-                            WallTime now) {
+void Broker::Inside::settle(Channel& channel, const Unacked& unacked, bool is_ack, bool requeue) {
   count_out(channel, unacked);
   if (!unacked.queue) return;
   Queue& queue = *unacked.queue;
+  const auto entry = queue.entries.find(unacked.id);
+  PRONTO_ASSERT(entry.has_value());
   if (is_ack) {
     ++queue.acked_total;
-    drop(queue, unacked.entry);
+    drop(queue, *entry);
     return;
   }
   if (!requeue) {
-    discard(queue, unacked.entry, "rejected", now);
+    discard(queue, *entry, "rejected");
     return;
   }
-  Entry& entry = unacked.entry;
-  entry.redelivered = true;
-  ++entry.delivery_count;
+  const std::uint32_t count = entry->delivery_count + 1;
+  queue.entries.set_delivery_count(entry->id(), count);
   if (queue.arguments.is_quorum && queue.arguments.delivery_limit &&
-      entry.delivery_count > *queue.arguments.delivery_limit) {
-    discard(queue, entry, "delivery_limit", now);
+      count > *queue.arguments.delivery_limit) {
+    discard(queue, *entry, "delivery_limit");
     return;
   }
-  if (entry.message->durable_at != JournalSequence{}) {
-    record(DeliveryCountRecord{queue.id, entry.sequence, entry.delivery_count});
-  }
-  queue.put(entry);
-  if (entry.expires_at != 0) watch(queue);
+  if (entry->is_journaled) record(DeliveryCountRecord{queue.id, entry->sequence, count});
+  queue.entries.give_back(entry->id());
+  if (entry->expires_at != 0) watch(queue);
   touch(queue);
 }
 
-void Broker::Inside::requeue_all(Channel& channel, WallTime now) {
-  std::deque<Unacked> unacked = std::move(channel.unacked);
-  channel.unacked.clear();
-  for (Unacked& one : unacked) settle(channel, std::move(one), false, true, now);
+void Broker::Inside::requeue_all(Channel& channel) {
+  const std::deque<Unacked> unacked = std::exchange(channel.unacked, {});
+  for (const Unacked& one : unacked) settle(channel, one, false, true);
   if (channel.prefetch_max != 0) touch_queues_of(channel);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecover& method,
-                                           WallTime now) {
+                                           WallTime) {
   if (!method.requeue) return Fault{ReplyCode::not_implemented, "requeue=false"};
-  requeue_all(channel, now);
+  requeue_all(channel);
   send(channel, wire::BasicRecoverOk{});
   return {};
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecoverAsync& method,
-                                           WallTime now) {
+                                           WallTime) {
   if (!method.requeue) return Fault{ReplyCode::not_implemented, "requeue=false"};
-  requeue_all(channel, now);
+  requeue_all(channel);
   return {};
 }
 
@@ -322,7 +319,7 @@ void Broker::Inside::touch(Queue& queue) {
 }
 
 void Broker::Inside::watch(Queue& queue) {
-  if (queue.is_watched || (!queue.arguments.expires_ms && !queue.next_expiry())) return;
+  if (queue.is_watched || (!queue.arguments.expires_ms && !queue.entries.next_expiry())) return;
   queue.is_watched = true;
   watched.emplace(static_cast<std::uint64_t>(queue.id), &queue);
 }
@@ -332,32 +329,31 @@ void Broker::Inside::touch_queues_of(Channel& channel) {
 }
 
 bool Broker::Inside::is_deliverable(Queue& queue, const Entry& front) {
-  if (front.message->durable_at > durable_upto) return false;
-  if (effects.is_at_hand(front.message->body)) return true;
-  load_ahead(queue);
+  if (!is_durable(queue, front)) return false;
+  if (effects.is_at_hand(front.body)) return true;
+  load_ahead(queue, front);
   return false;
 }
 
 /// Fetches the contents of the entries that come next, so that a backlog on the disk is read in
 /// long strides while it is delivered.
-void Broker::Inside::load_ahead(Queue& queue) {
-  const auto wanted = [this](const Queue& of, const Entry& entry) {
-    return !of.loading.contains(entry.sequence) && !effects.is_at_hand(entry.message->body);
+void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
+  const auto wanted = [this, &queue](const Entry& entry) {
+    return !queue.loading.contains(entry.sequence) && !effects.is_at_hand(entry.body);
   };
-  const Entry& front = *queue.front();
   // Half a stride is still on its way: enough for now, unless another has come before it.
-  if (queue.loading.size() > limits.load_count_max / 2 && !wanted(queue, front)) return;
+  if (queue.loading.size() > limits.load_count_max / 2 && !wanted(front)) return;
   std::size_t count = 0;
   std::uint64_t bytes = 0;
-  queue.for_each_next([&](const Entry& entry) {
-    if (entry.message->durable_at > durable_upto) return false;
-    if (wanted(queue, entry)) {
+  queue.entries.for_each_next([&](const Entry& entry) {
+    if (!is_durable(queue, entry)) return false;
+    if (wanted(entry)) {
       const FetchTicket ticket{++last_ticket};
-      loads.emplace(ticket, Load{queue.id, entry.priority, entry.sequence});
+      loads.emplace(ticket, Load{queue.id, entry.id()});
       queue.loading.insert(entry.sequence);
-      effects.fetch(entry.message->body, ticket);
+      effects.fetch(entry.body, ticket);
     }
-    bytes += entry.message->body.bytes;
+    bytes += entry.body.bytes;
     return ++count < limits.load_count_max && bytes < limits.load_bytes_max;
   });
 }
@@ -366,13 +362,12 @@ void Broker::Inside::on_loaded(const Load& load, const ContentPtr& content) {
   const auto found = queues_by_id.find(static_cast<std::uint64_t>(load.queue));
   if (found == queues_by_id.end()) return;
   Queue& queue = *found->second;
-  queue.loading.erase(load.sequence);
-  const Entry* entry = queue.find(load.priority, load.sequence);
-  if (!entry) return;  // it has left since
+  queue.loading.erase(load.id.sequence);
+  if (!queue.entries.is_ready(load.id)) return;  // it has left since
   if (content) {
-    effects.cache(entry->message->body, content);
+    effects.cache(queue.entries.find(load.id)->body, content);
   } else {
-    set_aside(queue, *queue.take(load.priority, load.sequence));
+    set_aside(queue, *queue.entries.take(load.id));
   }
   touch(queue);
 }
@@ -388,11 +383,11 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 /// Hands ready messages to consumers in turn, while there are both.
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
   // What lives for no time at all has this one moment to be delivered in.
-  for (Entry& entry : queue.take_expired(to_milliseconds(now) - 1)) {
-    discard(queue, entry, "expired", now);
+  for (const Entry& entry : queue.entries.take_expired(to_milliseconds(now) - 1)) {
+    discard(queue, entry, "expired");
   }
-  while (const Entry* front = queue.front()) {
-    if (front->message->durable_at > durable_upto) return;
+  while (const auto front = queue.entries.front()) {
+    if (!is_durable(queue, *front)) return;
     Consumer* taker = nullptr;
     std::size_t next = 0;
     const std::size_t count = queue.arguments.is_single_active
@@ -408,16 +403,16 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     // Asked last: nothing is read from the disk for nobody.
     if (!taker || !is_deliverable(queue, *front)) return;
     queue.next_consumer = next;
-    hand_out(*taker, queue.take_front());
+    hand_out(*taker, queue.entries.take_front());
   }
 }
 
-void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
+void Broker::Inside::hand_out(Consumer& consumer, const Entry& entry) {
   Queue& queue = *consumer.queue;
   Channel& channel = *consumer.channel;
   const std::uint64_t tag = ++channel.last_delivery_tag;
   effects.deliver({channel.connection->id, channel.id, consumer.tag, tag, entry.redelivered,
-                   entry.message->body, shown_count(queue, entry)});
+                   entry.body, shown_count(queue, entry)});
   ++queue.delivered_total;
   if (consumer.no_ack) {
     drop(queue, entry);
@@ -427,7 +422,7 @@ void Broker::Inside::hand_out(Consumer& consumer, Entry entry) {
   ++consumer.unacked_count;
   ++channel.consumer_unacked_count;
   channel.unacked.push_back(
-      {.tag = tag, .queue = &queue, .consumer = &consumer, .is_counted = true, .entry = entry});
+      {.tag = tag, .queue = &queue, .consumer = &consumer, .is_counted = true, .id = entry.id()});
 }
 
 }  // namespace pronto::broker

@@ -141,11 +141,11 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
     channel.held_publishes.push_back({method, std::move(content)});
     return {};
   }
-  const std::size_t records_before = new_bodies.size();
+  const std::size_t bodies_before = new_body_count;
   const bool is_taken = route_and_store(&channel, method, content, now);
   if (channel.mode == Channel::Mode::confirm) {
     channel.unconfirmed.push_back({++channel.published_count, JournalSequence{}, is_taken});
-    if (new_bodies.size() > records_before) new_unconfirmed.push_back(&channel.unconfirmed.back());
+    if (new_body_count > bodies_before) new_unconfirmed.push_back(&channel.unconfirmed.back());
     await_confirm(channel);
   }
   return {};
@@ -189,14 +189,19 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     const QueueArguments& arguments = queue->arguments;
     if (arguments.overflow == Overflow::drop_head) return false;
     const bool is_full =
-        (arguments.length_max && queue->ready_count() >= *arguments.length_max) ||
-        (arguments.bytes_max && queue->ready_bytes() + content->body.size() > *arguments.bytes_max);
+        (arguments.length_max && queue->entries.ready_count() >= *arguments.length_max) ||
+        (arguments.bytes_max &&
+         queue->entries.ready_bytes() + content->body.size() > *arguments.bytes_max);
     if (!is_full) return false;
     is_taken = false;
     if (arguments.overflow == Overflow::reject_publish_dlx) dead_lettering.push_back(queue);
     return true;
   });
-  for (Queue* queue : dead_lettering) refuse_to_dead_letters(*queue, content, now);
+  // The publisher is told that it was refused, so nothing is promised of the copy.
+  // Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
+  for (Queue* queue : dead_lettering) {
+    if (dead_letter_exchange(*queue)) dead_letter(*queue, *content, "maxlen", now);
+  }
   // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
   // host stops the publisher.
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
@@ -214,8 +219,19 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
   const wire::PropertiesView properties = properties_of(*content);
   const bool is_persistent = properties.is_persistent();
   const auto body_bytes = static_cast<std::uint32_t>(content->body.size());
-  Message* journaled = nullptr;  // one node for the queues that are written,
-  Message* kept = nullptr;       // another for those that are not
+  const auto is_written = [is_persistent](const Queue* queue) {
+    return is_persistent && queue->is_durable && !queue->owner;
+  };
+  const auto written_count = static_cast<std::size_t>(std::ranges::count_if(queues, is_written));
+  BodyRef journaled;  // one body for the queues that are written,
+  BodyRef kept;       // another for those that are not
+  if (written_count > 0) {
+    record(BodyRecord{content});
+    journaled = {provisional(new_body_count++), body_bytes};
+  }
+  if (written_count < queues.size()) {
+    kept = effects.keep(content, static_cast<std::uint32_t>(queues.size() - written_count));
+  }
   for (Queue* queue : queues) {
     Entry entry;
     entry.sequence = ++queue->last_sequence;
@@ -226,53 +242,28 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
       ttl = ttl ? std::min(*ttl, own) : own;
     }
     if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;
-    if (is_persistent && queue->is_durable && !queue->owner) {
-      if (!journaled) {
-        record(BodyRecord{content});
-        journaled = new Message;
-        journaled->body.bytes = body_bytes;
-        // Not deliverable before `finish` has told the real sequence.
-        journaled->durable_at = JournalSequence{std::numeric_limits<std::uint64_t>::max()};
-        journaled->is_new = true;
-        new_bodies.push_back(journaled);
-      }
+    entry.is_journaled = is_written(queue);
+    entry.body = entry.is_journaled ? journaled : kept;
+    if (entry.is_journaled) {
       record(EnqueueRecord{queue->id, entry.sequence, 0, body_bytes, entry.priority,
                            entry.expires_at});
-      new_queues.push_back(queue->id);
-      entry.message = journaled;
-    } else {
-      if (!kept) {
-        kept = new Message;
-        kept->body = effects.keep(content);
-      }
-      entry.message = kept;
+      new_entries.push_back({queue, entry.id(), number_of_provisional(journaled.position)});
     }
-    ++entry.message->holders;
     ++queue->published_total;
-    queue->put(entry);
+    queue->entries.append(entry);
     if (entry.expires_at != 0) watch(*queue);
-    enforce_length(*queue, now);
+    enforce_length(*queue);
     touch(*queue);
   }
 }
 
-/// Sends a copy of what a full queue refuses to its dead-letter exchange, in a unit of its own: the
-/// publisher is told that it was refused, so nothing is promised.
-/// Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
-void Broker::Inside::refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now) {
-  auto* message = new Message;
-  message->body = effects.keep(content);
-  message->holders = 1;
-  discard(queue, Entry{.message = message}, "maxlen", now);
-}
-
-void Broker::Inside::enforce_length(Queue& queue, WallTime now) {
+void Broker::Inside::enforce_length(Queue& queue) {
   const QueueArguments& arguments = queue.arguments;
   if (arguments.overflow != Overflow::drop_head) return;
-  while (queue.ready_count() > 0 &&
-         ((arguments.length_max && queue.ready_count() > *arguments.length_max) ||
-          (arguments.bytes_max && queue.ready_bytes() > *arguments.bytes_max))) {
-    discard(queue, queue.take_oldest(), "maxlen", now);
+  while (queue.entries.ready_count() > 0 &&
+         ((arguments.length_max && queue.entries.ready_count() > *arguments.length_max) ||
+          (arguments.bytes_max && queue.entries.ready_bytes() > *arguments.bytes_max))) {
+    discard(queue, queue.entries.take_oldest(), "maxlen");
   }
 }
 
@@ -332,7 +323,7 @@ bool Broker::Inside::reply_directly(std::string_view key, const ContentPtr& cont
     ++replies_dropped_total;
     return true;
   }
-  const BodyRef body = effects.keep(content);
+  const BodyRef body = effects.keep(content, 1);
   effects.deliver({channel.connection->id, channel.id, channel.reply_consumer_tag,
                    ++channel.last_delivery_tag, false, body, std::nullopt});
   effects.release(body);
@@ -415,17 +406,17 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   std::vector<HeldAnswer> answers = std::move(channel.held_answers);
   channel.held_publishes.clear();
   channel.held_answers.clear();
-  const std::size_t bodies_before = new_bodies.size();
+  const std::size_t bodies_before = new_body_count;
   for (const HeldPublish& held : publishes) {
     route_and_store(&channel, held.method, held.content, now);
   }
   for (HeldAnswer& held : answers) {
-    settle(channel, std::move(held.unacked), held.is_ack, held.requeue, now);
+    settle(channel, held.unacked, held.is_ack, held.requeue);
   }
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.
   channel.unconfirmed.push_back({0, JournalSequence{}, true});
-  if (new_bodies.size() > bodies_before || !records.empty()) {
+  if (new_body_count > bodies_before || !records.empty()) {
     new_unconfirmed.push_back(&channel.unconfirmed.back());
   }
   await_confirm(channel);

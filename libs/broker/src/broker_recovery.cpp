@@ -24,19 +24,6 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     const auto found = inside.queues_by_id.find(static_cast<std::uint64_t>(id));
     return found == inside.queues_by_id.end() ? nullptr : found->second;
   };
-  const auto drop = [&](const Entry& entry) {
-    if (--entry.message->holders > 0) return;
-    inside.recovered_messages.erase(static_cast<std::uint64_t>(entry.message->body.position));
-    inside.effects.release(entry.message->body);
-    delete entry.message;
-  };
-  // While the journal is read every entry is looked for in all levels of its queue.
-  const auto take = [](Queue& queue, std::uint64_t sequence) -> std::optional<Entry> {
-    for (int priority = queue.arguments.priority_max; priority >= 0; --priority) {
-      if (auto entry = queue.take(static_cast<std::uint8_t>(priority), sequence)) return entry;
-    }
-    return std::nullopt;
-  };
 
   if (const auto* body = std::get_if<BodyRecord>(&*decoded)) {
     inside.recovered_bodies.push_back(
@@ -53,22 +40,17 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     const std::optional<BodyRef> body =
         inside.recovered_bodies[inside.recovered_bodies.size() - 1 - enqueue->bodies_back];
     if (!body) return Error::damaged;
-    const BodyRef ref = *body;
-    Message*& message = inside.recovered_messages[static_cast<std::uint64_t>(ref.position)];
-    if (!message) {
-      message = new Message;
-      message->body = ref;
-      message->durable_at = JournalSequence{1};  // on stable storage, since it was read from there
-    }
-    ++message->holders;
+    // Places of a queue are given once, in their order.
+    if (enqueue->sequence <= queue->last_sequence) return Error::damaged;
     Entry entry;
     entry.sequence = enqueue->sequence;
-    entry.message = message;
+    entry.body = *body;
     entry.expires_at = enqueue->expires_at;
-    entry.priority = enqueue->priority;
-    entry.redelivered = true;  // it may have been with a consumer when the process ended
-    queue->put(entry);
-    queue->last_sequence = std::max(queue->last_sequence, enqueue->sequence);
+    entry.priority = std::min(enqueue->priority, queue->arguments.priority_max);
+    entry.is_journaled = true;
+    queue->entries.append(entry);
+    queue->last_sequence = enqueue->sequence;
+    inside.count_live(entry.body, true);
     return {};
   }
   if (const auto* remove = std::get_if<RemoveRecord>(&*decoded)) {
@@ -76,16 +58,18 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (!queue) return {};  // deleted since
     const std::uint64_t last = std::min(remove->last, queue->last_sequence);
     for (std::uint64_t sequence = remove->first; sequence <= last; ++sequence) {
-      if (const auto entry = take(*queue, sequence)) drop(*entry);
+      const auto entry = queue->entries.find(sequence);
+      if (!entry) continue;
+      queue->entries.remove(entry->id());
+      inside.release(*entry);
     }
     return {};
   }
   if (const auto* count = std::get_if<DeliveryCountRecord>(&*decoded)) {
     Queue* queue = find_queue(count->queue);
     if (!queue) return {};
-    if (auto entry = take(*queue, count->sequence)) {
-      entry->delivery_count = count->count;
-      queue->put(*entry);
+    if (const auto entry = queue->entries.find(count->sequence)) {
+      queue->entries.set_delivery_count(entry->id(), count->count);
     }
     return {};
   }
@@ -95,7 +79,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     VirtualHost& host = inside.virtual_host(declared->virtual_host);
     if (host.queues.contains(declared->name)) return Error::damaged;
     auto queue = std::make_unique<Queue>(declared->queue, host.name, declared->name, *arguments,
-                                         std::move(declared->arguments));
+                                         std::move(declared->arguments), inside.paging());
     queue->is_durable = true;
     queue->is_auto_delete = declared->is_auto_delete;
     inside.last_queue_id =
@@ -107,7 +91,6 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* deleted = std::get_if<QueueDeletedRecord>(&*decoded)) {
     Queue* queue = find_queue(deleted->queue);
     if (!queue) return Error::damaged;
-    for (const Entry& entry : queue->take_all()) drop(entry);
     inside.delete_queue(*queue, {});
     inside.records.clear();
     return {};
@@ -115,14 +98,12 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* purged = std::get_if<QueuePurgedRecord>(&*decoded)) {
     Queue* queue = find_queue(purged->queue);
     if (!queue) return {};
-    for (const Entry& entry : queue->take_all()) {
-      if (entry.sequence >= purged->below ||
-          std::ranges::find(purged->kept, entry.sequence) != purged->kept.end()) {
-        queue->put(entry);
-      } else {
-        drop(entry);
-      }
-    }
+    queue->entries.remove_if([&](const Entry& entry, bool) {
+      const bool is_kept = entry.sequence >= purged->below ||
+                           std::ranges::find(purged->kept, entry.sequence) != purged->kept.end();
+      if (!is_kept) inside.release(entry);
+      return !is_kept;
+    });
     return {};
   }
   if (auto* exchange = std::get_if<ExchangeDeclaredRecord>(&*decoded)) {
@@ -179,7 +160,6 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
 void Broker::finish_recovery(WallTime now) {
   inside_->recovered_bodies.clear();
   inside_->recovered_bodies.shrink_to_fit();
-  inside_->recovered_messages.clear();
   // What was read was read from stable storage. On a fresh journal there is nothing of the kind.
   if (std::exchange(inside_->is_recovering, false)) {
     inside_->durable_upto = std::max(inside_->durable_upto, JournalSequence{1});
@@ -187,30 +167,12 @@ void Broker::finish_recovery(WallTime now) {
   for (auto& [name, host] : inside_->hosts) {
     for (auto& [queue_name, queue] : host.queues) {
       queue->unused_since = Inside::to_milliseconds(now);
+      queue->durable_sequence = queue->last_sequence;
+      // They may have been with a consumer when the process ended.
+      queue->entries.set_redelivered_upto(queue->last_sequence);
       inside_->watch(*queue);
     }
   }
-}
-
-std::optional<BodyPosition> Broker::oldest_needed_body() const {
-  std::optional<BodyPosition> oldest;
-  const auto look = [&oldest](const Entry& entry) {
-    if (!entry.message || entry.message->durable_at == JournalSequence{}) return;
-    if (!oldest || entry.message->body.position < *oldest) oldest = entry.message->body.position;
-  };
-  for (const auto& [name, host] : inside_->hosts) {
-    for (const auto& [queue_name, queue] : host.queues) {
-      queue->for_each_front(look);
-    }
-  }
-  for (const auto& [id, connection] : inside_->connections) {
-    for (const auto& [number, channel] : connection->channels) {
-      for (const Unacked& unacked : channel->unacked) look(unacked.entry);
-      for (const HeldAnswer& held : channel->held_answers) look(held.unacked.entry);
-    }
-  }
-  for (const auto& [ticket, job] : inside_->dead_letters) look(job.entry);
-  return oldest;
 }
 
 }  // namespace pronto::broker

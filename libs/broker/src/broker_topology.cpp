@@ -395,7 +395,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     if (!allowed) return allowed.error();
     name = (*known)->name;
     (*known)->unused_since = to_milliseconds(now);
-    return ok((*known)->ready_count(), (*known)->consumers.size());
+    return ok((*known)->entries.ready_count(), (*known)->consumers.size());
   }
   if (name.empty()) {
     do {
@@ -425,7 +425,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     const auto same = check_equivalent(method.arguments, known.table, subject);
     if (!same) return same.error();
     known.unused_since = to_milliseconds(now);
-    return ok(known.ready_count(), known.consumers.size());
+    return ok(known.entries.ready_count(), known.consumers.size());
   }
   auto arguments = parse_queue_arguments(method.arguments, subject);
   if (!arguments) return arguments.error();
@@ -451,7 +451,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
                              name, host.name, limits.queues_max)};
   }
   auto made = std::make_unique<Queue>(QueueId{++last_queue_id}, host.name, name,
-                                      std::move(*arguments), method.arguments);
+                                      std::move(*arguments), method.arguments, paging());
   made->is_durable = is_durable;
   made->is_auto_delete = method.auto_delete;
   if (method.exclusive) made->owner = channel.connection->id;
@@ -535,12 +535,16 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
   if (!allowed) return allowed.error();
-  const std::vector<Entry> gone = queue.take_all();
-  for (const Entry& entry : gone) drop(queue, entry);
-  for (const std::uint64_t sequence : queue.set_aside) record_removed(queue, sequence);
-  queue.set_aside.clear();
+  const std::size_t count = queue.entries.ready_count();
+  queue.entries.remove_if([&](const Entry& entry, bool is_out) {
+    if (is_out) return false;
+    if (entry.is_journaled) record_removed(queue, entry.sequence);
+    release(entry);
+    return true;
+  });
+  for (const EntryId id : std::exchange(queue.set_aside, {})) drop(queue, *queue.entries.find(id));
   if (!method.no_wait) {
-    send(channel, wire::QueuePurgeOk{static_cast<std::uint32_t>(gone.size())});
+    send(channel, wire::QueuePurgeOk{static_cast<std::uint32_t>(count)});
   }
   return {};
 }
@@ -567,10 +571,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   if (method.if_unused && !queue.consumers.empty()) {
     return Fault{ReplyCode::precondition_failed, queue.subject() + " in use"};
   }
-  if (method.if_empty && queue.ready_count() > 0) {
+  if (method.if_empty && queue.entries.ready_count() > 0) {
     return Fault{ReplyCode::precondition_failed, queue.subject() + " not empty"};
   }
-  ok(queue.ready_count());
+  ok(queue.entries.ready_count());
   delete_queue(queue, now);
   return {};
 }
@@ -578,25 +582,23 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
   if (queue.is_durable && !queue.owner) record(QueueDeletedRecord{queue.id});
-  for (const Entry& entry : queue.take_all()) release(*entry.message);
+  queue.entries.remove_if([this](const Entry& entry, bool) {
+    release(entry);
+    return true;
+  });
+  std::erase_if(new_entries, [&queue](const NewEntry& entry) { return entry.queue == &queue; });
   // Deliveries in hand lose their queue: their answers are taken and change nothing.
   for (auto& [id, connection] : connections) {
     for (auto& [number, channel] : connection->channels) {
       const auto forget = [&](Unacked& unacked) {
-        if (unacked.queue != &queue) return;
-        release(*unacked.entry.message);
-        unacked.entry.message = nullptr;
-        unacked.queue = nullptr;
+        if (unacked.queue == &queue) unacked.queue = nullptr;
       };
       for (Unacked& unacked : channel->unacked) forget(unacked);
       for (HeldAnswer& held : channel->held_answers) forget(held.unacked);
     }
   }
   for (auto& [ticket, job] : dead_letters) {
-    if (job.queue != &queue) continue;
-    release(*job.entry.message);
-    job.entry.message = nullptr;
-    job.queue = nullptr;
+    if (job.queue == &queue) job.queue = nullptr;
   }
   for (Consumer* consumer : std::vector<Consumer*>(queue.consumers)) {
     Channel& channel = *consumer->channel;

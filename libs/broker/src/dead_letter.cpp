@@ -70,41 +70,81 @@ bool is_cycle(const Table& headers, const Queue& queue) {
 
 }  // namespace
 
-void Broker::Inside::release(Message& message) {
-  PRONTO_ASSERT(message.holders > 0);
-  if (--message.holders > 0) return;
-  // One that is still to be written is released at the end of the command.
-  if (message.is_new) return;
-  effects.release(message.body);
-  delete &message;
+void Broker::Inside::release(const Entry& entry) {
+  if (is_provisional(entry.body.position)) {
+    new_releases.push_back(entry.body);
+    return;
+  }
+  if (entry.is_journaled) count_live(entry.body, false);
+  effects.release(entry.body);
+}
+
+void Broker::Inside::count_live(BodyRef body, bool is_more) {
+  if (!is_in_journal(body.position)) return;
+  const auto segment = static_cast<std::uint32_t>(static_cast<std::uint64_t>(body.position) >> 32U);
+  const auto use = segments.try_emplace(segment, SegmentUse{segment, 0, 0}).first;
+  if (is_more) {
+    ++use->second.entry_count;
+    use->second.body_bytes += body.bytes;
+    return;
+  }
+  use->second.body_bytes -= body.bytes;
+  if (--use->second.entry_count == 0) segments.erase(use);
 }
 
 void Broker::Inside::drop(Queue& queue, const Entry& entry) {
-  if (entry.message->durable_at != JournalSequence{}) record_removed(queue, entry.sequence);
-  release(*entry.message);
+  if (entry.is_journaled) record_removed(queue, entry.sequence);
+  queue.entries.remove(entry.id());
+  release(entry);
 }
 
 void Broker::Inside::set_aside(Queue& queue, const Entry& entry) {
-  if (entry.message->durable_at != JournalSequence{}) queue.set_aside.insert(entry.sequence);
-  release(*entry.message);
+  queue.set_aside.push_back(entry.id());
 }
 
-void Broker::Inside::discard(Queue& queue, Entry entry, std::string_view reason, WallTime) {
-  const bool leads_on =
-      queue.arguments.dead_letter_exchange.has_value() &&
-      virtual_host(queue.virtual_host).exchanges.contains(*queue.arguments.dead_letter_exchange);
-  // What is still to be written has no place to be fetched from; it is, in the next command.
-  if (!leads_on) {
+const Exchange* Broker::Inside::dead_letter_exchange(const Queue& queue) {
+  if (!queue.arguments.dead_letter_exchange) return nullptr;
+  const auto& exchanges = virtual_host(queue.virtual_host).exchanges;
+  const auto found = exchanges.find(*queue.arguments.dead_letter_exchange);
+  return found == exchanges.end() ? nullptr : found->second.get();
+}
+
+void Broker::Inside::discard(Queue& queue, const Entry& entry, std::string_view reason) {
+  if (!dead_letter_exchange(queue)) {
     drop(queue, entry);
     return;
   }
   const FetchTicket ticket{++last_ticket};
-  dead_letters.emplace(ticket, DeadLetterJob{&queue, entry, reason});
-  if (!entry.message->is_new) {
-    effects.fetch(entry.message->body, ticket);
+  dead_letters.emplace(ticket, DeadLetterJob{&queue, entry.id(), reason});
+  if (is_provisional(entry.body.position)) {
+    new_fetches.emplace_back(entry.body, ticket);
   } else {
-    new_fetches.push_back(ticket);
+    effects.fetch(entry.body, ticket);
   }
+}
+
+void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::string_view reason,
+                                 WallTime now) {
+  auto properties = wire::decode_properties(content.properties);
+  PRONTO_ASSERT(properties.has_value());
+  Table headers = properties->headers.value_or(Table{});
+  std::optional<std::string> expiration;
+  if (properties->expiration) expiration = properties->expiration->text();
+  add_death(headers, queue, reason, content, expiration, now);
+  // A key of the queue's own stands for all keys of the message.
+  if (queue.arguments.dead_letter_routing_key) headers.erase("CC");
+  properties->headers = headers;
+  properties->expiration.reset();
+
+  auto letter = std::make_shared<Content>();
+  letter->exchange = *queue.arguments.dead_letter_exchange;
+  letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content.routing_key);
+  letter->properties = wire::encode_properties(*properties);
+  letter->body = content.body;
+  std::vector<Queue*> queues = route_with_copies(virtual_host(queue.virtual_host), letter->exchange,
+                                                 letter->routing_key, &headers);
+  std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
+  if (!queues.empty()) store(queues, letter, now);
 }
 
 void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
@@ -119,35 +159,14 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   const DeadLetterJob job = found->second;
   inside.dead_letters.erase(found);
   if (!job.queue) return;
-  Queue& queue = *job.queue;
-  if (content) {
-    auto properties = wire::decode_properties(content->properties);
-    PRONTO_ASSERT(properties.has_value());
-    Table headers = properties->headers.value_or(Table{});
-    std::optional<std::string> expiration;
-    if (properties->expiration) expiration = properties->expiration->text();
-    add_death(headers, queue, job.reason, *content, expiration, now);
-    // A key of the queue's own stands for all keys of the message.
-    if (queue.arguments.dead_letter_routing_key) headers.erase("CC");
-    properties->headers = headers;
-    properties->expiration.reset();
-
-    auto letter = std::make_shared<Content>();
-    letter->exchange = *queue.arguments.dead_letter_exchange;
-    letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content->routing_key);
-    letter->properties = wire::encode_properties(*properties);
-    letter->body = content->body;
-    VirtualHost& host = inside.virtual_host(queue.virtual_host);
-    std::vector<Queue*> queues =
-        inside.route_with_copies(host, letter->exchange, letter->routing_key, &headers);
-    std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
-    if (!queues.empty()) inside.store(queues, letter, now);
-  }
+  const auto entry = job.queue->entries.find(job.id);
+  PRONTO_ASSERT(entry.has_value());
   // The move is one unit: the letter's records and this removal.
   if (content) {
-    inside.drop(queue, job.entry);
+    inside.dead_letter(*job.queue, *content, job.reason, now);
+    inside.drop(*job.queue, *entry);
   } else {
-    inside.set_aside(queue, job.entry);
+    inside.set_aside(*job.queue, *entry);
   }
   inside.finish(now);
 }

@@ -37,7 +37,7 @@ struct Unacked {
   Queue* queue = nullptr;        ///< null once the queue was deleted
   Consumer* consumer = nullptr;  ///< null for basic.get, or once it was cancelled
   bool is_counted = false;       ///< under the channel's prefetch: until it is answered
-  Entry entry{};
+  EntryId id;
 };
 
 /// A publish held back until tx.commit.
@@ -110,16 +110,45 @@ struct VirtualHost {
 /// A content on its way into memory, for the delivery of an entry.
 struct Load {
   QueueId queue{};
-  std::uint8_t priority = 0;
-  std::uint64_t sequence = 0;
+  EntryId id;
 };
 
 /// A message on its way to a dead-letter exchange.
 struct DeadLetterJob {
-  Queue* queue = nullptr;
-  Entry entry;
+  Queue* queue = nullptr;  ///< null once the queue was deleted
+  EntryId id;
   std::string_view reason;
 };
+
+/// An entry whose body is in the unit under way: where that lies is known when it is appended.
+struct NewEntry {
+  Queue* queue = nullptr;
+  EntryId id;
+  std::size_t body = 0;  ///< its number in the unit
+};
+
+/// A queue that waits for its entries up to `upto` to become durable.
+struct AwaitingDurable {
+  JournalSequence sequence{};
+  QueueId queue{};
+  std::uint64_t upto = 0;
+};
+
+/// The engine's own kind of position: the number of a body in the unit under way.
+constexpr std::uint64_t provisional_bit = std::uint64_t{1} << 62U;
+constexpr BodyPosition provisional(std::size_t number) {
+  return BodyPosition{provisional_bit | number};
+}
+/// Whether it is in the journal: neither provisional nor in memory only.
+constexpr bool is_in_journal(BodyPosition position) {
+  return static_cast<std::uint64_t>(position) < provisional_bit;
+}
+constexpr bool is_provisional(BodyPosition position) {
+  return (static_cast<std::uint64_t>(position) >> 62U) == 1;
+}
+constexpr std::size_t number_of_provisional(BodyPosition position) {
+  return static_cast<std::size_t>(static_cast<std::uint64_t>(position) & ~provisional_bit);
+}
 
 /// The engine's state. Commands change it and collect records; `finish` ends each command.
 class Broker::Inside {
@@ -150,6 +179,7 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::QueueUnbind& method, WallTime now);
   Outcome on(Channel& channel, const wire::QueuePurge& method, WallTime now);
   Outcome on(Channel& channel, const wire::QueueDelete& method, WallTime now);
+  Queue::Paging paging() { return {limits.page_entries_max, index_bytes}; }
   void delete_queue(Queue& queue, WallTime now);
   void delete_exchange(Exchange& exchange, VirtualHost& host);
   void delete_if_unused(Exchange& exchange, VirtualHost& host);
@@ -180,12 +210,11 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::BasicRecover& method, WallTime now);
   Outcome on(Channel& channel, const wire::BasicRecoverAsync& method, WallTime now);
   Outcome on(Channel& channel, const wire::ChannelFlow& method, WallTime now);
-  Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue,
-                 WallTime now);
+  Outcome answer(Channel& channel, std::uint64_t tag, bool multiple, bool is_ack, bool requeue);
   /// Takes a delivery off the counts of whoever had it.
   void count_out(Channel& channel, const Unacked& unacked);
-  void settle(Channel& channel, Unacked unacked, bool is_ack, bool requeue, WallTime now);
-  void requeue_all(Channel& channel, WallTime now);
+  void settle(Channel& channel, const Unacked& unacked, bool is_ack, bool requeue);
+  void requeue_all(Channel& channel);
   /// Answers a get when it can be: false while its message is still being written, or read.
   bool try_get(Channel& channel, const WaitingGet& get, WallTime now);
   /// The channel asks for something else: its gets find nothing.
@@ -201,10 +230,13 @@ class Broker::Inside {
   bool has_credit(const Connection& connection) const {
     return connection.has_credit && effects.has_credit(connection.id);
   }
-  void hand_out(Consumer& consumer, Entry entry);
+  void hand_out(Consumer& consumer, const Entry& entry);
   /// Whether the front entry can be handed out now. What it waits for is on its way.
   bool is_deliverable(Queue& queue, const Entry& front);
-  void load_ahead(Queue& queue);
+  static bool is_durable(const Queue& queue, const Entry& entry) {
+    return !entry.is_journaled || entry.sequence <= queue.durable_sequence;
+  }
+  void load_ahead(Queue& queue, const Entry& front);
   void on_loaded(const Load& load, const ContentPtr& content);
 
   // broker_publish.cpp
@@ -233,16 +265,23 @@ class Broker::Inside {
   void await_confirm(Channel& channel);
   void confirm_all();
   void confirm_durable(Channel& channel);
-  void enforce_length(Queue& queue, WallTime now);
-  void refuse_to_dead_letters(Queue& queue, const ContentPtr& content, WallTime now);
+  void enforce_length(Queue& queue);
 
   // dead_letter.cpp
-  /// Takes an entry out of its queue for good: to the dead-letter exchange when there is one.
-  void discard(Queue& queue, Entry entry, std::string_view reason, WallTime now);
+  /// Removes an entry, which is out, from its queue: to the dead-letter exchange when there is one.
+  void discard(Queue& queue, const Entry& entry, std::string_view reason);
+  const Exchange* dead_letter_exchange(const Queue& queue);
+  /// Sends a copy to the queue's dead-letter exchange.
+  void dead_letter(Queue& queue, const Content& content, std::string_view reason, WallTime now);
+  /// Removes an entry for good.
   void drop(Queue& queue, const Entry& entry);
-  /// As `drop`, but nothing is written: a restart finds it again, if it can be read then.
+  /// An entry that is out stays so, and nothing is written: a restart finds it again, if it can be
+  /// read then.
   void set_aside(Queue& queue, const Entry& entry);
-  void release(Message& message);
+  /// The entry needs its body no longer.
+  void release(const Entry& entry);
+  /// Counts an entry whose body lies in the journal, and forgets it.
+  void count_live(BodyRef body, bool is_more);
 
   template <class M>
   void send(const Channel& channel, const M& method) {
@@ -255,6 +294,7 @@ class Broker::Inside {
   const Limits limits;
   const Permissions& permissions;
 
+  std::uint64_t index_bytes = 0;  ///< memory that the queues' indexes take; outlives them
   std::map<std::string, VirtualHost, std::less<>> hosts;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
   std::unordered_map<std::uint64_t, Queue*> queues_by_id;
@@ -267,12 +307,14 @@ class Broker::Inside {
   std::uint64_t replies_dropped_total = 0;
 
   /// Queues with messages that wait to become durable: in the order of their appends.
-  std::deque<std::pair<JournalSequence, QueueId>> awaiting_durable;
+  std::deque<AwaitingDurable> awaiting_durable;
   /// Channels with publishes that wait for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
   /// Channels with a basic.get that waits for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_get;
   bool has_durable_news = false;  ///< any of them may have something to confirm
+
+  std::map<std::uint32_t, SegmentUse> segments;  ///< what of the journal is still needed
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::unordered_map<FetchTicket, Load> loads;
@@ -280,18 +322,18 @@ class Broker::Inside {
 
   // The command under way.
   std::vector<Record> records;
-  bool is_atomic = false;            // all records are one unit, however many
-  std::vector<Message*> new_bodies;  // as their records stand in the unit
+  bool is_atomic = false;          // all records are one unit, however many
+  std::size_t new_body_count = 0;  // in the unit
+  std::vector<NewEntry> new_entries;
   std::vector<Channel::Unconfirmed*> new_unconfirmed;
-  std::vector<QueueId> new_queues;       // that got journaled messages
-  std::vector<FetchTicket> new_fetches;  // of bodies that are still to be written
+  std::vector<std::pair<BodyRef, FetchTicket>> new_fetches;  // of bodies still to be written
+  std::vector<BodyRef> new_releases;                         // of those, too
   std::vector<Queue*> touched;
   Channel* publishing = nullptr;  // may have something to confirm; the only one without news
 
   // Recovery.
   /// Of the unit under way, and before; nothing for one that could not be read.
   std::vector<std::optional<BodyRef>> recovered_bodies;
-  std::unordered_map<std::uint64_t, Message*> recovered_messages;  // by body position
   bool is_recovering = false;
 };
 

@@ -142,11 +142,14 @@ TEST_F(Expiry, NothingIsDueWhereNothingEndsAndAgainOnceSomethingDoes) {
   }
   peer.send("q", "3", {.properties = short_lived});
   peer.get("q");
+  const WallTime end = now + milliseconds{1000};
+  advance(milliseconds{1000});
   EXPECT_EQ(broker->next_due(), std::nullopt) << "what is in hand does not expire";
+  now -= milliseconds{500};  // a clock that was set back
   peer.nack(1);
-  EXPECT_EQ(broker->next_due(), now + milliseconds{1000});
+  EXPECT_EQ(broker->next_due(), end);
   crash();
-  EXPECT_EQ(broker->next_due(), now + milliseconds{1000});
+  EXPECT_EQ(broker->next_due(), end);
   peer = open();
   peer.declare("idle", {.arguments = {{"x-expires", 500}}});
   EXPECT_EQ(broker->next_due(), now + milliseconds{500});

@@ -93,7 +93,8 @@ ContentPtr Outside::read(const BodyRef& body) const {
   // A message that has gone meanwhile: it is read nevertheless, and nobody takes it.
   const auto found = bodies_.find(body.position);
   if (found == bodies_.end()) return std::make_shared<Content>();
-  return unreadable.contains(body_of(*found->second)) ? nullptr : found->second;
+  const ContentPtr& content = found->second.content;
+  return unreadable.contains(body_of(*content)) ? nullptr : content;
 }
 
 void Outside::get_ok(const GetOk& answer) {
@@ -138,12 +139,17 @@ Appended Outside::append(std::span<const Record> records) {
   Appended appended;
   appended.sequence = JournalSequence{unit.sequence};
   for (const Record& record : records) {
-    StoredRecord stored{type_of(record), BodyPosition{last_position_ += 8}, {}};
+    // A segment for each unit, so that tests see which are needed.
+    StoredRecord stored{
+        type_of(record), BodyPosition{unit.sequence << 32U | 8 * unit.records.size()}, {}};
     append_payload(stored.payload, record);
     pronto::append(stored.payload, trailing_bytes(record));
     if (const auto* body = std::get_if<BodyRecord>(&record)) {
-      bodies_[stored.position] = body->content;
+      bodies_[stored.position] = {body->content, 0};
       appended.bodies.push_back(stored.position);
+    }
+    if (const auto* enqueue = std::get_if<EnqueueRecord>(&record)) {
+      ++bodies_[appended.bodies[appended.bodies.size() - 1 - enqueue->bodies_back]].holders;
     }
     unit.records.push_back(std::move(stored));
   }
@@ -151,14 +157,16 @@ Appended Outside::append(std::span<const Record> records) {
   return appended;
 }
 
-BodyRef Outside::keep(const ContentPtr& content) {
+BodyRef Outside::keep(const ContentPtr& content, std::uint32_t holders) {
   const BodyPosition position{kept_bit | ++last_kept_};
-  bodies_[position] = content;
+  bodies_[position] = {content, holders};
   return {position, static_cast<std::uint32_t>(content->body.size())};
 }
 
 void Outside::release(const BodyRef& body) {
-  EXPECT_EQ(bodies_.erase(body.position), 1U) << "a body is released that nobody holds";
+  const auto found = bodies_.find(body.position);
+  ASSERT_NE(found, bodies_.end()) << "a body is released that nobody holds";
+  if (--found->second.holders == 0) bodies_.erase(found);
 }
 
 ContentPtr Outside::content_of(const BodyRef& body) const {
@@ -167,8 +175,8 @@ ContentPtr Outside::content_of(const BodyRef& body) const {
     ADD_FAILURE() << "a body is used after it was released";
     return nullptr;
   }
-  EXPECT_EQ(found->second->body.size(), body.bytes);
-  return found->second;
+  EXPECT_EQ(found->second.content->body.size(), body.bytes);
+  return found->second.content;
 }
 
 void Outside::crash(std::uint64_t sequence) {
@@ -178,13 +186,21 @@ void Outside::crash(std::uint64_t sequence) {
   fetches.clear();
   room.clear();
   bodies_.clear();
+  adopted_.clear();
 }
 
 void Outside::adopt(const StoredRecord& record) {
-  if (record.type != RecordType::body) return;
-  const auto content = decode_body(record.payload);
-  ASSERT_TRUE(content);
-  bodies_[record.position] = *content;
+  if (record.type == RecordType::body) {
+    const auto content = decode_body(record.payload);
+    ASSERT_TRUE(content);
+    bodies_[record.position] = {*content, 0};
+    adopted_.push_back(record.position);
+  } else if (record.type == RecordType::enqueue) {
+    const auto decoded = decode_record(record.type, record.payload);
+    ASSERT_TRUE(decoded);
+    const auto& enqueue = std::get<EnqueueRecord>(*decoded);
+    ++bodies_[adopted_[adopted_.size() - 1 - enqueue.bodies_back]].holders;
+  }
 }
 
 bool DeniedByName::is_allowed(std::string_view user, std::string_view virtual_host, Access access,

@@ -68,7 +68,7 @@ class Outside final : public Effects {
   void close_connection(ConnectionId connection, const wire::Fault& fault) override;
   Appended append(std::span<const Record> records) override;
   bool has_room() const override { return journal_has_room; }
-  BodyRef keep(const ContentPtr& content) override;
+  BodyRef keep(const ContentPtr& content, std::uint32_t holders) override;
   void release(const BodyRef& body) override;
   void fetch(const BodyRef& body, FetchTicket ticket) override {
     fetches.emplace_back(body, ticket);
@@ -83,7 +83,7 @@ class Outside final : public Effects {
   std::uint64_t last_sequence() const { return last_sequence_; }
   /// Loses all but the journal's units up to `sequence`.
   void crash(std::uint64_t sequence);
-  /// Takes the body back that a recovery has read.
+  /// Takes back what a recovery has read: a body, or that an entry holds it.
   void adopt(const StoredRecord& record);
 
  private:
@@ -91,9 +91,14 @@ class Outside final : public Effects {
     told.push_back({connection, channel, std::move(line)});
   }
 
-  std::map<BodyPosition, ContentPtr> bodies_;
+  struct Held {
+    ContentPtr content;
+    std::uint32_t holders = 0;
+  };
+
+  std::map<BodyPosition, Held> bodies_;
+  std::vector<BodyPosition> adopted_;
   std::uint64_t last_sequence_ = 0;
-  std::uint64_t last_position_ = 0;
   std::uint64_t last_kept_ = 0;
 };
 

@@ -193,6 +193,8 @@ class Play final : public QueueModel {
  public:
   void TestBody() override {}
   void go(std::uint64_t seed, int steps) {
+    limits.page_entries_max = seed % 2 == 0 ? 5 : 4096;
+    start();
     begin(seed);
     for (int i = 0; i < steps; ++i) {
       step();

@@ -6,6 +6,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 using testing::StartsWith;
 
 class Queues : public BrokerTest {};
@@ -160,27 +161,39 @@ TEST_F(Queues, QueuesExchangesAndBindingsOfAVirtualHostAreLimited) {
   EXPECT_EQ(peer.bind("a", "x", "3"), "queue.bind-ok");
 }
 
-TEST_F(Queues, OldestNeededBodyIsThatOfAnyPriorityInHandOrOnItsWayToDeadLetters) {
+TEST_F(Queues, ASegmentIsInUseWhileAnyEntryOfItIsReadyOutOrOnItsWay) {
   Peer peer = open();
+  peer.exchange("all", "fanout");
   peer.declare("dead");
-  peer.declare("q", {.arguments = {{"x-max-priority", 5},
-                                   {"x-dead-letter-exchange", ""},
-                                   {"x-dead-letter-routing-key", "dead"}}});
-  EXPECT_FALSE(broker->oldest_needed_body());
-  peer.send("q", "low");
-  const auto low = broker->oldest_needed_body();
-  wire::BasicProperties urgent;
-  urgent.priority = 5;
-  peer.send("q", "high", {.properties = urgent});
-  EXPECT_EQ(broker->oldest_needed_body(), low);
+  peer.declare(
+      "q", {.arguments = {{"x-dead-letter-exchange", ""}, {"x-dead-letter-routing-key", "dead"}}});
+  peer.declare("other");
+  peer.bind("q", "all");
+  peer.bind("other", "all");
+  EXPECT_THAT(broker->segments_in_use(), IsEmpty());
+  peer.publish("all", "", "message");
+  const auto segment = static_cast<std::uint32_t>(outside.last_sequence());
+  const auto use_of = [this](std::uint32_t number) {
+    for (const SegmentUse& use : broker->segments_in_use()) {
+      if (use.segment == number) return std::pair{use.entry_count, use.body_bytes};
+    }
+    return std::pair{std::uint64_t{0}, std::uint64_t{0}};
+  };
+  EXPECT_EQ(use_of(segment), std::pair(2UL, 14UL));
+  peer.purge("other");
+  EXPECT_EQ(use_of(segment), std::pair(1UL, 7UL));
   peer.get("q");
-  peer.get("q");
-  EXPECT_EQ(broker->oldest_needed_body(), low);
+  EXPECT_EQ(use_of(segment), std::pair(1UL, 7UL));
   is_settling = false;
-  peer.reject(2);
-  EXPECT_EQ(broker->oldest_needed_body(), low) << "it is still to be fetched";
+  peer.reject(1);
+  EXPECT_EQ(use_of(segment), std::pair(1UL, 7UL)) << "it is still to be fetched";
   settle();
-  EXPECT_NE(broker->oldest_needed_body(), low);
+  EXPECT_EQ(use_of(segment), std::pair(0UL, 0UL));
+  ASSERT_THAT(broker->segments_in_use(), SizeIs(1)) << "that of the letter";
+  crash();
+  EXPECT_THAT(broker->segments_in_use(), SizeIs(1));
+  open(2).remove("dead");
+  EXPECT_THAT(broker->segments_in_use(), IsEmpty());
 }
 
 TEST_F(Queues, HigherPrioritiesGoFirstAndEqualOnesInOrder) {

@@ -91,11 +91,11 @@ Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
   if (options.journal.threading == journal::Threading::own_thread) reader_.emplace("pronto-read");
   last_sequence_ = static_cast<std::uint64_t>(log_->durable_upto());
   engine_.finish_recovery(loop.wall_now());
-  live_bodies_ = 0;
-  for (const broker::QueueView& queue : engine_.queues()) live_bodies_ += queue.ready_count;
+  std::uint64_t messages = 0;
+  for (const broker::QueueView& queue : engine_.queues()) messages += queue.ready_count;
   if (records > 0) {
     log::info("journal replayed",
-              {{"folder", folder}, {"records", records}, {"messages", live_bodies_}});
+              {{"folder", folder}, {"records", records}, {"messages", messages}});
   }
   touch();
   return {};

@@ -16,29 +16,31 @@ std::uint64_t bytes_of(const broker::Content& content) noexcept {
          content.routing_key.size();
 }
 
-broker::BodyRef ContentStore::keep(broker::ContentPtr content) {
+broker::BodyRef ContentStore::keep(broker::ContentPtr content, std::uint32_t holders) {
   const std::uint64_t position = in_memory_bit | ++last_kept_;
   const auto bytes = static_cast<std::uint32_t>(content->body.size());
   kept_bytes_ += bytes_of(*content);
-  entries_.emplace(position, Entry{.position = position, .content = std::move(content)});
+  entries_.emplace(position,
+                   Entry{.position = position, .content = std::move(content), .holders = holders});
   return {broker::BodyPosition{position}, bytes};
 }
 
-void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content) {
+void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content,
+                         std::uint32_t holders) {
   const auto position = static_cast<std::uint64_t>(at);
   auto [place, is_new] = entries_.try_emplace(position);
   if (!is_new) return;
   Entry& entry = place->second;
   entry.position = position;
   entry.content = std::move(content);
+  entry.holders = holders;
   cached_bytes_ += bytes_of(*entry.content);
   entry.older = newest_;
   (newest_ ? newest_->newer : oldest_) = &entry;
   newest_ = &entry;
   // What has just come is wanted next: it stays, however large.
   while (cached_bytes_ > cached_bytes_max_ && oldest_ != newest_) {
-    const std::uint64_t leaving = oldest_->position;
-    release(broker::BodyPosition{leaving});
+    erase(entries_.find(oldest_->position));
     ++evicted_total_;
   }
 }
@@ -54,14 +56,17 @@ bool ContentStore::has(broker::BodyPosition position) const {
 
 void ContentStore::release(broker::BodyPosition position) {
   const auto found = entries_.find(static_cast<std::uint64_t>(position));
-  if (found == entries_.end()) return;
-  if (is_in_memory_only(position)) {
-    kept_bytes_ -= bytes_of(*found->second.content);
+  if (found != entries_.end() && --found->second.holders == 0) erase(found);
+}
+
+void ContentStore::erase(std::unordered_map<std::uint64_t, Entry>::iterator entry) {
+  if (is_in_memory_only(broker::BodyPosition{entry->first})) {
+    kept_bytes_ -= bytes_of(*entry->second.content);
   } else {
-    cached_bytes_ -= bytes_of(*found->second.content);
-    unlink(found->second);
+    cached_bytes_ -= bytes_of(*entry->second.content);
+    unlink(entry->second);
   }
-  entries_.erase(found);
+  entries_.erase(entry);
 }
 
 void ContentStore::unlink(Entry& entry) {

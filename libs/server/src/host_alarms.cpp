@@ -10,7 +10,6 @@ constexpr milliseconds tick_time{5};
 constexpr milliseconds tick_time_blocked{50};
 constexpr seconds engine_wait_max{30};  // so that a clock that was set is followed
 constexpr seconds room_stays_for{1};    // before a full disk counts as drained
-constexpr std::uint64_t index_bytes_per_body = 240;
 
 }  // namespace
 
@@ -50,7 +49,7 @@ void BrokerHost::Inside::arm_engine() {
 
 std::uint64_t BrokerHost::Inside::memory_bytes() const {
   std::uint64_t bytes = store_.kept_bytes() + store_.cached_bytes() + undurable_bytes_ +
-                        engine_.held_bytes() + live_bodies_ * index_bytes_per_body;
+                        engine_.held_bytes() + engine_.index_bytes();
   for (const auto& [id, connection] : connections) {
     bytes += connection->session.unsent_bytes() + connection->session.held_bytes();
   }

@@ -99,15 +99,19 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
   payloads_.clear();
   std::vector<std::size_t> ends;
   ends.reserve(records.size());
-  bool has_body = false;
+  holders_.clear();
   std::uint64_t bytes = 0;
   for (const broker::Record& record : records) {
     broker::append_payload(payloads_, record);
     ends.push_back(payloads_.size());
-    has_body = has_body || std::holds_alternative<broker::BodyRecord>(record);
+    if (std::holds_alternative<broker::BodyRecord>(record)) holders_.push_back(0);
+    if (const auto* enqueue = std::get_if<broker::EnqueueRecord>(&record)) {
+      ++holders_[holders_.size() - 1 - enqueue->bodies_back];
+    }
     bytes += broker::trailing_bytes(record).size();
   }
   bytes += payloads_.size();
+  const bool has_body = !holders_.empty();
   unit_.clear();
   std::size_t begin = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -133,7 +137,7 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
     fail(appended.error());
     for (const broker::Record& record : records) {
       if (const auto* body = std::get_if<broker::BodyRecord>(&record)) {
-        result.bodies.push_back(keep(body->content).position);
+        result.bodies.push_back(keep(body->content, holders_[result.bodies.size()]).position);
       }
     }
     result.sequence = broker::JournalSequence{std::numeric_limits<std::uint64_t>::max()};
@@ -142,9 +146,8 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
       const broker::BodyPosition position{static_cast<std::uint64_t>(appended->positions[i])};
+      store_.cache(position, body->content, holders_[result.bodies.size()]);
       result.bodies.push_back(position);
-      store_.cache(position, body->content);
-      ++live_bodies_;
     }
   }
   last_sequence_ = static_cast<std::uint64_t>(appended->sequence);
@@ -167,7 +170,7 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
     held.types.push_back(unit_[i].type);
     held.payloads.push_back(std::move(payload));
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
-      result.bodies.push_back(keep(body->content).position);
+      result.bodies.push_back(keep(body->content, holders_[result.bodies.size()]).position);
     }
   }
   held_units_.push_back(std::move(held));
@@ -225,13 +228,11 @@ bool BrokerHost::Inside::has_room() const {
   return !alarms_.failure && held_units_.empty() && log_->has_room();
 }
 
-broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content) {
-  ++live_bodies_;
-  return store_.keep(content);
+broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content, std::uint32_t holders) {
+  return store_.keep(content, holders);
 }
 
 void BrokerHost::Inside::release(const broker::BodyRef& body) {
-  if (live_bodies_ > 0) --live_bodies_;
   store_.release(body.position);
 }
 

@@ -70,7 +70,7 @@ class BrokerHost::Inside final : public broker::Effects {
   void close_connection(broker::ConnectionId connection, const wire::Fault& fault) override;
   broker::Appended append(std::span<const broker::Record> records) override;
   bool has_room() const override;
-  broker::BodyRef keep(const broker::ContentPtr& content) override;
+  broker::BodyRef keep(const broker::ContentPtr& content, std::uint32_t holders) override;
   void release(const broker::BodyRef& body) override;
   bool is_at_hand(const broker::BodyRef& body) const override;
   void fetch(const broker::BodyRef& body, broker::FetchTicket ticket) override;
@@ -160,11 +160,11 @@ class BrokerHost::Inside final : public broker::Effects {
 
   Bytes payloads_;  // of the unit under way
   std::vector<journal::Record> unit_;
-  std::deque<HeldUnit> held_units_;  // that a full disk has no room for
-  std::uint64_t last_sequence_ = 0;  // that the journal gave
+  std::vector<std::uint32_t> holders_;  // of its bodies
+  std::deque<HeldUnit> held_units_;     // that a full disk has no room for
+  std::uint64_t last_sequence_ = 0;     // that the journal gave
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
-  std::uint64_t live_bodies_ = 0;
 
   Timer tick_;
   bool is_tick_armed_ = false;

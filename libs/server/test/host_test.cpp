@@ -626,7 +626,7 @@ TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
   };
   const std::uint64_t each = bytes_of(*content(1000));
   ContentStore store{2 * each};
-  const broker::BodyRef kept = store.keep(content(5000));
+  const broker::BodyRef kept = store.keep(content(5000), 1);
   EXPECT_TRUE(ContentStore::is_in_memory_only(kept.position));
   EXPECT_EQ(kept.bytes, 5000U);
   store.cache(broker::BodyPosition{1}, content(1000));

@@ -34,6 +34,14 @@ struct Limits {
   /// How far ahead of a delivery a queue's contents are fetched: entries, and bytes of bodies.
   std::size_t load_count_max = 64;
   std::uint64_t load_bytes_max = 1024 * 1024;
+  std::size_t page_entries_max = 4096;  ///< of a queue's index
+};
+
+/// What of a segment of the journal is still needed.
+struct SegmentUse {
+  std::uint32_t segment = 0;
+  std::uint64_t entry_count = 0;  ///< of queues; a body may be of several
+  std::uint64_t body_bytes = 0;   ///< of theirs
 };
 
 /// A queue as operators see it.
@@ -117,8 +125,10 @@ class Broker {
   std::uint64_t held_bytes() const noexcept;
   /// Direct replies that were dropped, since whoever asked does not read.
   std::uint64_t replies_dropped_total() const noexcept;
-  /// The journal position of the oldest body that is still needed; nothing when none is.
-  std::optional<BodyPosition> oldest_needed_body() const;
+  /// Memory that the places of all messages take.
+  std::uint64_t index_bytes() const noexcept;
+  /// The journal's segments that hold bodies which are still needed, in their order.
+  std::vector<SegmentUse> segments_in_use() const;
 
  private:
   class Inside;

@@ -84,9 +84,10 @@ class Effects {
   /// Once per command for what belongs together. Units of their own may follow: what deliveries
   /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
   virtual Appended append(std::span<const Record> records) = 0;
-  /// Keeps a content in memory only. Released like any other.
-  virtual BodyRef keep(const ContentPtr& content) = 0;
-  /// No queue and no consumer refers to the body any more.
+  /// Keeps a content in memory only, for `holders` entries.
+  virtual BodyRef keep(const ContentPtr& content, std::uint32_t holders) = 0;
+  /// One entry has left its queue. A journaled body had as many as its unit has enqueue records that
+  /// refer to it.
   virtual void release(const BodyRef& body) = 0;
   /// Wants the content: `on_fetched` answers, in a later command.
   virtual void fetch(const BodyRef& body, FetchTicket ticket) = 0;

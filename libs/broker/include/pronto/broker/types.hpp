@@ -14,7 +14,8 @@ enum class ChannelId : std::uint16_t {};
 /// A queue's number: never used again, so what was written for a deleted queue cannot reach its
 /// successor.
 enum class QueueId : std::uint64_t {};
-/// Where a body lies. The highest bit says that it is in memory only.
+/// Where a body lies: the journal's segment in the upper 32 bits, the offset in it below. The
+/// highest bit says that it is in memory only; the one below it is the engine's own.
 enum class BodyPosition : std::uint64_t {};
 /// A count of units in the journal; `on_durable` tells up to where they are on stable storage.
 enum class JournalSequence : std::uint64_t {};

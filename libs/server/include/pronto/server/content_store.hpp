@@ -19,11 +19,12 @@ class ContentStore {
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
 
-  /// Keeps a content that is in memory only. Returns: a reference of its own kind.
-  broker::BodyRef keep(broker::ContentPtr content);
-  /// Keeps a content that the journal holds at `position`, if it is not here. It is the last of the
-  /// present ones to leave.
-  void cache(broker::BodyPosition position, broker::ContentPtr content);
+  /// Keeps a content that is in memory only, for `holders` releases. Returns: a reference of its own
+  /// kind.
+  broker::BodyRef keep(broker::ContentPtr content, std::uint32_t holders);
+  /// Keeps a content that the journal holds at `position`, if it is not here, until `holders`
+  /// releases or until there is no room. It is the last of the present ones to leave.
+  void cache(broker::BodyPosition position, broker::ContentPtr content, std::uint32_t holders = 1);
   /// Returns: the content, or null when it is not in memory.
   broker::ContentPtr find(broker::BodyPosition position) const;
   bool has(broker::BodyPosition position) const;
@@ -45,9 +46,11 @@ class ContentStore {
   struct Entry {
     std::uint64_t position = 0;
     broker::ContentPtr content;
+    std::uint32_t holders = 0;
     Entry* older = nullptr;  // of those that may leave
     Entry* newer = nullptr;
   };
+  void erase(std::unordered_map<std::uint64_t, Entry>::iterator entry);
   void unlink(Entry& entry);
 
   const std::uint64_t cached_bytes_max_;

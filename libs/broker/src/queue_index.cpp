@@ -1,0 +1,412 @@
+#include "queue_index.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "pronto/base/assert.hpp"
+
+namespace pronto::broker {
+namespace {
+
+constexpr std::size_t slots_kept_max = 64;  // of a queue that has run empty
+constexpr std::size_t slots_sparse_min = 64;
+
+}  // namespace
+
+QueueIndex::QueueIndex(std::uint8_t priority_max, std::size_t page_entries_max,
+                       std::uint64_t& memory_bytes)
+    : levels_(static_cast<std::size_t>(priority_max) + 1),
+      page_entries_max_{page_entries_max},
+      memory_bytes_{memory_bytes} {}
+
+QueueIndex::~QueueIndex() {
+  for (const Level& level : levels_) {
+    for (const auto& page : level.pages) memory_bytes_ -= page->counted_bytes;
+  }
+}
+
+QueueIndex::Level& QueueIndex::level_of(std::uint8_t priority) {
+  return levels_[std::min<std::size_t>(priority, levels_.size() - 1)];
+}
+
+const QueueIndex::Level& QueueIndex::level_of(std::uint8_t priority) const {
+  return levels_[std::min<std::size_t>(priority, levels_.size() - 1)];
+}
+
+void QueueIndex::count_memory(Page& page) {
+  const auto bytes = static_cast<std::uint32_t>(sizeof(Page) + sizeof(void*) +
+                                                page.slots.capacity() * sizeof(Slot) +
+                                                page.expires.capacity() * sizeof(std::int64_t));
+  memory_bytes_ += bytes;
+  memory_bytes_ -= page.counted_bytes;
+  page.counted_bytes = bytes;
+}
+
+void QueueIndex::count_ready(Level& level, const Slot& slot, bool is_more) {
+  const auto number = static_cast<std::size_t>(&level - levels_.data());
+  const std::uint64_t bit = std::uint64_t{1} << (number % 64);
+  if (is_more) {
+    ++ready_count_;
+    ready_bytes_ += slot.bytes;
+    ++level.ready_count;
+    ready_levels_[number / 64] |= bit;
+  } else {
+    --ready_count_;
+    ready_bytes_ -= slot.bytes;
+    if (--level.ready_count == 0) ready_levels_[number / 64] &= ~bit;
+  }
+}
+
+void QueueIndex::append(const Entry& entry) {
+  Level& level = level_of(entry.priority);
+  const bool needs_page = level.pages.empty() ||
+                          level.pages.back()->slots.size() >= page_entries_max_ ||
+                          entry.sequence - level.pages.back()->first_sequence > delta_max;
+  if (needs_page && !(level.pages.size() == 1 && level.pages.back()->slots.empty())) {
+    level.pages.push_back(std::make_unique<Page>());
+    level.pages.back()->priority = static_cast<std::uint8_t>(&level - levels_.data());
+  }
+  Page& page = *level.pages.back();
+  if (page.slots.empty()) page.first_sequence = entry.sequence;
+  PRONTO_ASSERT(page.slots.empty() ||
+                page.first_sequence + page.slots.back().delta < entry.sequence);
+  const std::size_t slots_before = page.slots.capacity();
+  const std::size_t expires_before = page.expires.capacity();
+  page.slots.push_back(
+      {.position = static_cast<std::uint64_t>(entry.body.position),
+       .bytes = entry.body.bytes,
+       .delta = static_cast<std::uint32_t>(entry.sequence - page.first_sequence) & delta_max,
+       .is_removed = 0,
+       .is_out = 0,
+       .is_journaled = entry.is_journaled});
+  if (entry.expires_at != 0 || !page.expires.empty()) {
+    page.expires.resize(page.slots.size() - 1);
+    page.expires.push_back(entry.expires_at);
+    set_expiry(page, entry.expires_at);
+  }
+  if (page.slots.capacity() != slots_before || page.expires.capacity() != expires_before) {
+    count_memory(page);
+  }
+  ++page.live_count;
+  ++level.live_count;
+  ++live_count_;
+  count_ready(level, page.slots.back(), true);
+  if (entry.delivery_count != 0) delivery_counts_[entry.sequence] = entry.delivery_count;
+}
+
+std::optional<QueueIndex::Place> QueueIndex::place_of(const Level& level,
+                                                      std::uint64_t sequence) const {
+  const auto& pages = level.pages;
+  const auto after = std::ranges::upper_bound(
+      pages, sequence, {}, [](const std::unique_ptr<Page>& page) { return page->first_sequence; });
+  if (after == pages.begin()) return std::nullopt;
+  const auto found = std::prev(after);
+  const auto& slots = (*found)->slots;
+  const std::uint64_t delta = sequence - (*found)->first_sequence;
+  if (slots.empty() || delta > slots.back().delta) return std::nullopt;
+  // Where nothing has left and nothing went to another priority, it is the one of that number.
+  std::size_t slot = std::min<std::uint64_t>(delta, slots.size() - 1);
+  if (slots[slot].delta != delta) {
+    const auto at = std::ranges::lower_bound(
+        slots, delta, {}, [](const Slot& one) { return static_cast<std::uint64_t>(one.delta); });
+    slot = static_cast<std::size_t>(at - slots.begin());
+    if (slots[slot].delta != delta) return std::nullopt;
+  }
+  if (slots[slot].is_removed) return std::nullopt;
+  return Place{static_cast<std::size_t>(found - pages.begin()), slot};
+}
+
+Entry QueueIndex::entry_at(const Level& level, Place place) const {
+  const Page& page = *level.pages[place.page];
+  const Slot& slot = page.slots[place.slot];
+  Entry entry;
+  entry.sequence = page.first_sequence + slot.delta;
+  entry.body = {BodyPosition{slot.position}, slot.bytes};
+  if (!page.expires.empty()) entry.expires_at = page.expires[place.slot];
+  if (!delivery_counts_.empty()) {
+    const auto count = delivery_counts_.find(entry.sequence);
+    if (count != delivery_counts_.end()) entry.delivery_count = count->second;
+  }
+  entry.priority = page.priority;
+  entry.is_journaled = slot.is_journaled;
+  entry.redelivered = entry.delivery_count > 0 || entry.sequence <= redelivered_upto_;
+  return entry;
+}
+
+/// Where the oldest ready entry of a level that has one lies.
+QueueIndex::Place QueueIndex::first_ready(Level& level) {
+  if (level.returned_count > 0) {
+    while (level.pages[level.returned_page]->returned_count == 0) ++level.returned_page;
+    Page& page = *level.pages[level.returned_page];
+    while (page.slots[page.returned_slot].is_removed || page.slots[page.returned_slot].is_out) {
+      ++page.returned_slot;
+    }
+    return {level.returned_page, page.returned_slot};
+  }
+  for (Place& at = level.cursor;; at = {at.page + 1, 0}) {
+    PRONTO_ASSERT(at.page < level.pages.size());
+    const auto& slots = level.pages[at.page]->slots;
+    for (; at.slot < slots.size(); ++at.slot) {
+      if (!slots[at.slot].is_removed && !slots[at.slot].is_out) return at;
+    }
+  }
+}
+
+void QueueIndex::take_out(Level& level, Place place) {
+  Slot& slot = slot_at(level, place);
+  slot.is_out = 1;
+  count_ready(level, slot, false);
+  if (place < level.cursor) {
+    --level.pages[place.page]->returned_count;
+    --level.returned_count;
+  } else if (place == level.cursor) {
+    ++level.cursor.slot;
+  }
+}
+
+std::optional<Entry> QueueIndex::front() {
+  for (std::size_t word = ready_levels_.size(); word-- > 0;) {
+    if (ready_levels_[word] == 0) continue;
+    Level& level =
+        levels_[word * 64 + static_cast<std::size_t>(std::bit_width(ready_levels_[word])) - 1];
+    return entry_at(level, first_ready(level));
+  }
+  return std::nullopt;
+}
+
+Entry QueueIndex::take_front() {
+  const auto entry = front();
+  PRONTO_ASSERT(entry.has_value());
+  Level& level = level_of(entry->priority);
+  take_out(level, first_ready(level));
+  return *entry;
+}
+
+Entry QueueIndex::take_oldest() {
+  for (std::size_t word = 0; word < ready_levels_.size(); ++word) {
+    if (ready_levels_[word] == 0) continue;
+    Level& level =
+        levels_[word * 64 + static_cast<std::size_t>(std::countr_zero(ready_levels_[word]))];
+    const Place place = first_ready(level);
+    const Entry entry = entry_at(level, place);
+    take_out(level, place);
+    return entry;
+  }
+  PRONTO_ASSERT(false);
+}
+
+std::optional<Entry> QueueIndex::take(EntryId id) {
+  Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  if (!place || slot_at(level, *place).is_out) return std::nullopt;
+  const Entry entry = entry_at(level, *place);
+  take_out(level, *place);
+  return entry;
+}
+
+void QueueIndex::give_back(EntryId id) {
+  Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  PRONTO_ASSERT(place && slot_at(level, *place).is_out);
+  Slot& slot = slot_at(level, *place);
+  Page& page = *level.pages[place->page];
+  slot.is_out = 0;
+  count_ready(level, slot, true);
+  if (*place < level.cursor) {
+    ++level.returned_count;
+    level.returned_page = std::min(level.returned_page, place->page);
+    page.returned_slot =
+        page.returned_count == 0
+            ? static_cast<std::uint32_t>(place->slot)
+            : std::min(page.returned_slot, static_cast<std::uint32_t>(place->slot));
+    ++page.returned_count;
+  }
+  if (!page.expires.empty()) set_expiry(page, page.expires[place->slot]);
+}
+
+void QueueIndex::remove(EntryId id) {
+  Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  PRONTO_ASSERT(place.has_value());
+  mark_removed(level, *place);
+  tidy(level, place->page);
+}
+
+void QueueIndex::mark_removed(Level& level, Place place) {
+  Page& page = *level.pages[place.page];
+  Slot& slot = page.slots[place.slot];
+  if (!slot.is_out) {
+    count_ready(level, slot, false);
+    if (place < level.cursor) {
+      --page.returned_count;
+      --level.returned_count;
+    }
+  }
+  slot.is_removed = 1;
+  --page.live_count;
+  --level.live_count;
+  --live_count_;
+  if (!delivery_counts_.empty()) delivery_counts_.erase(page.first_sequence + slot.delta);
+}
+
+/// Gives back the memory of what has left a page.
+void QueueIndex::tidy(Level& level, std::size_t number) {
+  Page& page = *level.pages[number];
+  if (level.live_count == 0) {
+    clear(level);
+  } else if (page.live_count == 0) {
+    drop_page(level, number);
+  } else if (page.slots.size() >= slots_sparse_min &&
+             std::size_t{page.live_count} * 4 < page.slots.size()) {
+    compact(level, number);
+  }
+}
+
+void QueueIndex::drop_page(Level& level, std::size_t number) {
+  forget_expiry(*level.pages[number]);
+  memory_bytes_ -= level.pages[number]->counted_bytes;
+  level.pages.erase(level.pages.begin() + static_cast<std::ptrdiff_t>(number));
+  if (level.cursor.page > number) {
+    --level.cursor.page;
+  } else if (level.cursor.page == number) {
+    level.cursor.slot = 0;
+  }
+  if (level.returned_page > number) --level.returned_page;
+}
+
+void QueueIndex::compact(Level& level, std::size_t number) {
+  Page& page = *level.pages[number];
+  std::vector<Slot> slots;
+  slots.reserve(std::size_t{page.live_count} * 2);
+  std::vector<std::int64_t> expires;
+  std::size_t before_cursor = 0;
+  const std::uint64_t first_before = page.first_sequence;
+  for (std::size_t slot = 0; slot < page.slots.size(); ++slot) {
+    if (page.slots[slot].is_removed) continue;
+    if (slots.empty()) page.first_sequence += page.slots[slot].delta;
+    slots.push_back(page.slots[slot]);
+    slots.back().delta =
+        static_cast<std::uint32_t>(slots.back().delta - (page.first_sequence - first_before)) &
+        delta_max;
+    if (!page.expires.empty()) expires.push_back(page.expires[slot]);
+    if (level.cursor.page == number && slot < level.cursor.slot) ++before_cursor;
+  }
+  page.slots = std::move(slots);
+  page.expires = std::move(expires);
+  page.returned_slot = 0;
+  if (level.cursor.page == number) level.cursor.slot = before_cursor;
+  count_memory(page);
+}
+
+void QueueIndex::clear(Level& level) {
+  while (level.pages.size() > 1) drop_page(level, level.pages.size() - 1);
+  if (!level.pages.empty()) {
+    Page& page = *level.pages.front();
+    if (page.slots.capacity() > slots_kept_max) {
+      drop_page(level, 0);
+    } else {
+      forget_expiry(page);
+      page.slots.clear();
+      page.expires.clear();
+    }
+  }
+  level.cursor = {};
+  level.returned_page = 0;
+}
+
+void QueueIndex::set_expiry(Page& page, std::int64_t at) {
+  if (at == 0 || (page.next_expiry != 0 && page.next_expiry <= at)) return;
+  forget_expiry(page);
+  page.next_expiry = at;
+  expiries_.emplace(at, &page);
+}
+
+void QueueIndex::forget_expiry(Page& page) {
+  if (page.next_expiry != 0) expiries_.erase({page.next_expiry, &page});
+  page.next_expiry = 0;
+}
+
+std::vector<Entry> QueueIndex::take_expired(std::int64_t now) {
+  std::vector<Entry> entries;
+  while (!expiries_.empty() && expiries_.begin()->first <= now) {
+    Page& page = *expiries_.begin()->second;
+    forget_expiry(page);
+    Level& level = levels_[page.priority];
+    const auto after = std::ranges::upper_bound(
+        level.pages, page.first_sequence, {},
+        [](const std::unique_ptr<Page>& one) { return one->first_sequence; });
+    Place at{static_cast<std::size_t>(after - level.pages.begin()) - 1, 0};
+    std::int64_t next = 0;
+    for (; at.slot < page.slots.size(); ++at.slot) {
+      const std::int64_t expires = page.expires[at.slot];
+      if (expires == 0 || page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
+      if (expires <= now) {
+        entries.push_back(entry_at(level, at));
+        take_out(level, at);
+      } else {
+        next = next == 0 ? expires : std::min(next, expires);
+      }
+    }
+    set_expiry(page, next);
+  }
+  return entries;
+}
+
+std::optional<std::int64_t> QueueIndex::next_expiry() const {
+  if (expiries_.empty()) return std::nullopt;
+  return expiries_.begin()->first;
+}
+
+std::optional<Entry> QueueIndex::find(EntryId id) const {
+  const Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  if (!place) return std::nullopt;
+  return entry_at(level, *place);
+}
+
+std::optional<Entry> QueueIndex::find(std::uint64_t sequence) const {
+  for (const Level& level : levels_) {
+    if (const auto place = place_of(level, sequence)) return entry_at(level, *place);
+  }
+  return std::nullopt;
+}
+
+bool QueueIndex::is_ready(EntryId id) const {
+  const Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  return place && !level.pages[place->page]->slots[place->slot].is_out;
+}
+
+bool QueueIndex::set_position(EntryId id, BodyPosition position) {
+  Level& level = level_of(id.priority);
+  const auto place = place_of(level, id.sequence);
+  if (!place) return false;
+  slot_at(level, *place).position = static_cast<std::uint64_t>(position);
+  return true;
+}
+
+void QueueIndex::set_delivery_count(EntryId id, std::uint32_t count) {
+  delivery_counts_[id.sequence] = count;
+}
+
+std::vector<QueueIndex::Seen> QueueIndex::look(std::uint64_t from, std::size_t count_max) const {
+  std::vector<Seen> seen;
+  for (const Level& level : levels_) {
+    std::size_t count = 0;
+    for (Place at; at.page < level.pages.size(); ++at.page) {
+      const Page& page = *level.pages[at.page];
+      if (page.slots.empty() || page.first_sequence + page.slots.back().delta < from) continue;
+      for (at.slot = 0; at.slot < page.slots.size() && count < count_max; ++at.slot) {
+        const Slot& slot = page.slots[at.slot];
+        if (slot.is_removed || page.first_sequence + slot.delta < from) continue;
+        seen.push_back({entry_at(level, at), slot.is_out != 0});
+        ++count;
+      }
+    }
+  }
+  std::ranges::sort(seen, {}, [](const Seen& one) { return one.entry.sequence; });
+  if (seen.size() > count_max) seen.resize(count_max);
+  return seen;
+}
+
+}  // namespace pronto::broker

@@ -1,0 +1,215 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "pronto/broker/types.hpp"
+
+namespace pronto::broker {
+
+/// Which entry of a queue is meant.
+struct EntryId {
+  std::uint64_t sequence = 0;
+  std::uint8_t priority = 0;
+};
+
+/// A message's place in one queue.
+struct Entry {
+  std::uint64_t sequence = 0;
+  BodyRef body;
+  std::int64_t expires_at = 0;  ///< milliseconds since 1970; 0: never
+  std::uint32_t delivery_count = 0;
+  std::uint8_t priority = 0;
+  bool is_journaled = false;
+  bool redelivered = false;
+
+  EntryId id() const noexcept { return {sequence, priority}; }
+};
+
+/// The entries of a queue, ready ones and those that are out, by priority and then by sequence.
+///
+/// An entry is 16 bytes in a page of its priority, so that a backlog of millions fits into memory:
+///
+///     0        8       12       16
+///     +--------+--------+--------+
+///     |position| bytes  |delta   |   delta: sequence - the page's first, and three flags
+///     +--------+--------+--------+
+///
+/// It stays where it is while it is out, so what was requeued is at its place again. What few have,
+/// an expiry or a delivery count, lies beside.
+/// Runs on: the engine's thread. Invariant: an entry is ready or out, never both.
+class QueueIndex {
+ public:
+  /// Takes: the highest priority; how many entries a page holds; where to count the memory that
+  /// the index takes, which outlives it.
+  QueueIndex(std::uint8_t priority_max, std::size_t page_entries_max, std::uint64_t& memory_bytes);
+  ~QueueIndex();
+  QueueIndex(const QueueIndex&) = delete;
+  QueueIndex& operator=(const QueueIndex&) = delete;
+
+  /// Adds a ready entry, whose sequence is beyond those of all others.
+  void append(const Entry& entry);
+
+  std::size_t ready_count() const noexcept { return ready_count_; }
+  std::uint64_t ready_bytes() const noexcept { return ready_bytes_; }
+  /// Entries, ready and out.
+  std::size_t live_count() const noexcept { return live_count_; }
+
+  /// The ready entry that would be delivered next.
+  std::optional<Entry> front();
+  /// Takes it out. Not on a queue without any.
+  Entry take_front();
+  /// Takes out the oldest ready entry of the lowest priority: what drop-head drops.
+  Entry take_oldest();
+  /// Takes out a ready entry. Returns: nothing when it is not ready.
+  std::optional<Entry> take(EntryId id);
+  /// Takes out all that have expired by `now`, milliseconds since 1970.
+  std::vector<Entry> take_expired(std::int64_t now);
+  /// When that has to be asked next: not after the next entry expires.
+  std::optional<std::int64_t> next_expiry() const;
+  /// An entry that is out is ready again, at its place.
+  void give_back(EntryId id);
+  /// An entry, ready or out, has left the queue.
+  void remove(EntryId id);
+
+  /// Returns: an entry, ready or out.
+  std::optional<Entry> find(EntryId id) const;
+  /// As `find`, of whatever priority.
+  std::optional<Entry> find(std::uint64_t sequence) const;
+  bool is_ready(EntryId id) const;
+  /// Where its body lies, now that it is known. Returns: whether the entry is still there.
+  bool set_position(EntryId id, BodyPosition position);
+  void set_delivery_count(EntryId id, std::uint32_t count);
+  /// All entries up to here may have been delivered before.
+  void set_redelivered_upto(std::uint64_t sequence) noexcept { redelivered_upto_ = sequence; }
+
+  /// Shows the entries that would be delivered next, in that order, while `see` returns true.
+  template <class See>
+  void for_each_next(See see) const;
+  /// Removes the entries for which `is_meant(entry, is_out)` is true; asked once for each.
+  template <class Is>
+  void remove_if(Is is_meant);
+  struct Seen {
+    Entry entry;
+    bool is_out = false;
+  };
+  /// Up to `count_max` entries from the sequence `from` on.
+  std::vector<Seen> look(std::uint64_t from, std::size_t count_max) const;
+
+ private:
+  static constexpr std::uint32_t delta_max = (1U << 29U) - 1;
+  struct Slot {
+    std::uint64_t position;
+    std::uint32_t bytes;
+    std::uint32_t delta : 29;
+    std::uint32_t is_removed : 1;
+    std::uint32_t is_out : 1;
+    std::uint32_t is_journaled : 1;
+  };
+  static_assert(sizeof(Slot) == 16);
+  struct Page {
+    std::uint64_t first_sequence = 0;
+    std::vector<Slot> slots;            // by delta
+    std::vector<std::int64_t> expires;  // beside the slots; empty while none expires
+    std::int64_t next_expiry = 0;       // not after the first of its ready ones; 0: none
+    std::uint32_t live_count = 0;
+    std::uint32_t returned_count = 0;  // ready, and before the level's cursor
+    std::uint32_t returned_slot = 0;   // none of them before it
+    std::uint32_t counted_bytes = 0;   // in the memory of all indexes
+    std::uint8_t priority = 0;
+  };
+  /// A slot of a level: by number of page and of slot.
+  struct Place {
+    std::size_t page = 0;
+    std::size_t slot = 0;
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Level {
+    std::vector<std::unique_ptr<Page>> pages;
+    Place cursor;  // what was never out begins here: not before it
+    std::size_t ready_count = 0;
+    std::size_t live_count = 0;
+    std::size_t returned_count = 0;  // ready ones before the cursor
+    std::size_t returned_page = 0;   // none of them before it
+  };
+
+  Level& level_of(std::uint8_t priority);
+  const Level& level_of(std::uint8_t priority) const;
+  std::optional<Place> place_of(const Level& level, std::uint64_t sequence) const;
+  Entry entry_at(const Level& level, Place place) const;
+  static Slot& slot_at(Level& level, Place place) {
+    return level.pages[place.page]->slots[place.slot];
+  }
+  Place first_ready(Level& level);
+  void take_out(Level& level, Place place);
+  void mark_removed(Level& level, Place place);
+  void tidy(Level& level, std::size_t page);
+  void drop_page(Level& level, std::size_t page);
+  void compact(Level& level, std::size_t page);
+  void clear(Level& level);
+  void count_ready(Level& level, const Slot& slot, bool is_more);
+  void set_expiry(Page& page, std::int64_t at);
+  void forget_expiry(Page& page);
+  void count_memory(Page& page);
+
+  std::vector<Level> levels_;  // by priority, lowest first
+  std::array<std::uint64_t, 4> ready_levels_{};
+  const std::size_t page_entries_max_;
+  std::uint64_t& memory_bytes_;
+  std::size_t ready_count_ = 0;
+  std::uint64_t ready_bytes_ = 0;
+  std::size_t live_count_ = 0;
+  std::uint64_t redelivered_upto_ = 0;
+  std::unordered_map<std::uint64_t, std::uint32_t> delivery_counts_;  // that are not 0
+  std::set<std::pair<std::int64_t, Page*>> expiries_;                 // of pages
+};
+
+template <class See>
+void QueueIndex::for_each_next(See see) const {
+  for (std::size_t number = levels_.size(); number-- > 0;) {
+    const Level& level = levels_[number];
+    if (level.ready_count == 0) continue;
+    std::size_t returned = level.returned_count;
+    for (Place at{level.returned_page, 0}; returned > 0; at = {at.page + 1, 0}) {
+      const Page& page = *level.pages[at.page];
+      std::uint32_t of_page = page.returned_count;
+      returned -= of_page;
+      for (at.slot = page.returned_slot; of_page > 0; ++at.slot) {
+        if (page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
+        --of_page;
+        if (!see(entry_at(level, at))) return;
+      }
+    }
+    for (Place at = level.cursor; at.page < level.pages.size(); at = {at.page + 1, 0}) {
+      const Page& page = *level.pages[at.page];
+      for (; at.slot < page.slots.size(); ++at.slot) {
+        if (page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
+        if (!see(entry_at(level, at))) return;
+      }
+    }
+  }
+}
+
+template <class Is>
+void QueueIndex::remove_if(Is is_meant) {
+  for (Level& level : levels_) {
+    for (std::size_t page = 0; page < level.pages.size() && level.live_count > 0;) {
+      for (std::size_t slot = 0; slot < level.pages[page]->slots.size(); ++slot) {
+        const Slot& one = level.pages[page]->slots[slot];
+        if (one.is_removed || !is_meant(entry_at(level, {page, slot}), one.is_out != 0)) continue;
+        mark_removed(level, {page, slot});
+      }
+      const std::size_t pages_before = level.pages.size();
+      tidy(level, page);
+      if (level.pages.size() == pages_before) ++page;
+    }
+  }
+}
+
+}  // namespace pronto::broker
