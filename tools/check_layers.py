@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Holds every #include against the layers that its own layer may use, as the MAY_USE lines say.
 
-A header of a layer that is nowhere on the way is not even found by the compiler; one that only comes along with
-another layer would be, so this looks at the text. Prints what is wrong and ends with 1.
+The compiler does not find such a header either (check_headers.py); this says it in a second, with the line that forbids
+it, and for the tests, too. Prints what is wrong and ends with 1.
 """
 
 import pathlib
