@@ -30,7 +30,7 @@ BrokerHost::Inside::Inside(Loop& on, const Users& users, HostOptions chosen)
       options{fitted(std::move(chosen))},
       users_{users},
       store_{options.cache_bytes_max},
-      engine_{*this, loop.random(), options.limits},
+      engine_{*this, loop.random(), options.limits, *options.permissions},
       alive_{std::make_shared<Alive>(this)},
       started_{loop.wall_now()},
       started_steady_{loop.now()},

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "fixture.hpp"
 
 namespace pronto::server {
@@ -193,6 +195,39 @@ class Sessions : public HostTest {
  protected:
   Sessions() { open(); }
 };
+
+/// Guest may touch what is called "open" and nothing else.
+class OnlyOpen final : public broker::Permissions {
+ public:
+  bool is_allowed(std::string_view user, std::string_view virtual_host, broker::Access,
+                  std::string_view resource) const override {
+    return user == "guest" && virtual_host == "/" && resource == "open";
+  }
+};
+
+TEST_F(HostTest, WhoMayNotIsRefusedOnHisChannelAndKeepsHisConnection) {
+  const OnlyOpen permissions;
+  options.permissions = &permissions;
+  open();
+  auto client = log_in();
+  EXPECT_EQ(client->call(1, wire::QueueDeclare{.queue = "open"}), "1 queue.declare-ok open 0 0");
+  const auto is_refused = [&](const wire::Method& method, std::string_view what) {
+    EXPECT_THAT(client->call(1, method),
+                StartsWith(fmt::format("1 channel.close 403 ACCESS_REFUSED - access to {}", what)));
+    client->send(1, wire::ChannelCloseOk{});
+    EXPECT_EQ(client->call(1, wire::ChannelOpen{}), "1 channel.open-ok");
+  };
+  is_refused(wire::QueueDeclare{.queue = "shut"}, "queue 'shut'");
+  is_refused(wire::QueueDeclare{.queue = "shut", .passive = true}, "queue 'shut'");
+  is_refused(wire::BasicConsume{.queue = "shut"}, "queue 'shut'");
+  is_refused(wire::BasicGet{.queue = "shut"}, "queue 'shut'");
+  is_refused(wire::ExchangeDeclare{.exchange = "shut", .type = "direct"}, "exchange 'shut'");
+  client->told();
+  client->write(RawClient::published(1, "amq.fanout", "", "body", {}));
+  EXPECT_THAT(client->told(), ElementsAre(StartsWith("1 channel.close 403 ACCESS_REFUSED - access "
+                                                     "to exchange 'amq.fanout' in vhost '/'")));
+  EXPECT_EQ(host->connection_count(), 1U);
+}
 
 TEST_F(Sessions, HeartbeatsAreSentWhileThereIsNothingElseAndSilenceEndsTheConnection) {
   auto client = log_in({.heartbeat_seconds = 10});

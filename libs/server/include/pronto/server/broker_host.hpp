@@ -36,6 +36,8 @@ struct HostOptions {
   /// twice of it and its largest delivery, its commands are not read.
   std::size_t outbox_bytes_max = 512 * 1024;
   std::size_t connections_max = 65'536;
+  /// Who may configure, write and read what; outlives the host.
+  const broker::Permissions* permissions = &broker::all_allowed();
 
   /// The journal has failed, for ever: nothing is confirmed any more. Called once, on the loop.
   std::function<void(std::error_code)> on_failure;

@@ -19,8 +19,8 @@ class ContentStore {
   ContentStore(const ContentStore&) = delete;
   ContentStore& operator=(const ContentStore&) = delete;
 
-  /// Keeps a content that is in memory only, for `holders` releases. Returns: a reference of its own
-  /// kind.
+  /// Keeps a content that is in memory only, for `holders` releases. Returns: a reference of its
+  /// own kind.
   broker::BodyRef keep(broker::ContentPtr content, std::uint32_t holders);
   /// Keeps a content that the journal holds at `position`, if it is not here, until `holders`
   /// releases or until there is no room. It is the last of the present ones to leave.
