@@ -73,6 +73,7 @@ int run(pronto::SystemLoop& loop, Task<int> main) {
 }
 
 Task<int> serve(pronto::SystemLoop& loop, System& system) {
+  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no service
   // The signal counts from the first moment on, also while starting.
   pronto::TaskGroup waiting{loop, "signals"};
   const pronto::Promise<int> ended;

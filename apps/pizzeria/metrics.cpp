@@ -114,6 +114,7 @@ void MetricsText::add(const pronto::server::Overview& overview) {
   counter("pronto_broker_confirmed_total", overview.counters.confirmed_total);
   counter("pronto_broker_delivered_total", overview.counters.delivered_total);
   counter("pronto_broker_returned_total", overview.counters.returned_total);
+  counter("pronto_broker_replies_dropped_total", overview.counters.replies_dropped_total);
   gauge("pronto_broker_connections", static_cast<double>(overview.connections.size()));
   gauge("pronto_broker_memory_bytes", static_cast<double>(overview.memory_bytes));
   gauge("pronto_broker_undurable_bytes", static_cast<double>(overview.undurable_bytes));

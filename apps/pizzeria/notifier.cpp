@@ -11,13 +11,22 @@ using pronto::Task;
 using pronto::Transaction;
 
 std::vector<pronto::Migration> Notifier::migrations() {
-  return {{1, "create table callback_secrets (order_id text primary key, secret text not null);"}};
+  return {{1, "create table callback_secrets (order_id text primary key, secret text not null);"},
+          // Of those that are there already, 0: they go with their orders.
+          {2,
+           "alter table callback_secrets add column kept_at bigint not null default 0;"
+           "create index callback_secrets_by_age on callback_secrets (kept_at);"}};
 }
 
-Task<> Notifier::keep_secret(Transaction& tx, std::string order, std::string secret) {
+Task<> Notifier::keep_secret(Transaction& tx, std::string order, std::string secret,
+                             pronto::WallTime now) {
+  const auto millis = [](pronto::WallTime at) { return at.time_since_epoch().count(); };
+  co_await tx.execute("delete from callback_secrets where kept_at > 0 and kept_at < $1",
+                      millis(now - secrets_kept));
   co_await tx.execute(
-      "insert into callback_secrets (order_id, secret) values ($1, $2) on conflict do nothing",
-      std::move(order), std::move(secret));
+      "insert into callback_secrets (order_id, secret, kept_at) values ($1, $2, $3) on conflict do "
+      "nothing",
+      std::move(order), std::move(secret), millis(now));
 }
 
 Task<> Notifier::status(const OrderStatus& event, Transaction& tx) {
@@ -39,6 +48,7 @@ Task<> Notifier::status(const OrderStatus& event, Transaction& tx) {
                                .url = *event.placed->callback_url,
                                .body = json::serialize(body),
                                .secret = known.empty() ? "" : known[0].text(0)});
+  co_await tx.execute("delete from callback_secrets where order_id = $1", event.order);
 }
 
 }  // namespace pizzeria

@@ -19,9 +19,12 @@ class Notifier {
   static std::vector<pronto::Migration> migrations();
   void subscribe(pronto::Bus& bus) { bus.on<&Notifier::status>(*this, queue); }
 
-  /// Remembers the secret that a customer brought along; part of accepting the order.
+  /// Remembers the secret that a customer brought along, until the order has ended; part of
+  /// accepting it. Those of orders that were never stored go after `secrets_kept`.
   /// Errors: as `Transaction::execute`.
-  static pronto::Task<> keep_secret(pronto::Transaction& tx, std::string order, std::string secret);
+  static pronto::Task<> keep_secret(pronto::Transaction& tx, std::string order, std::string secret,
+                                    pronto::WallTime now);
+  static constexpr pronto::seconds secrets_kept = std::chrono::days{30};
 
  private:
   pronto::Task<> status(const OrderStatus& event, pronto::Transaction& tx);

@@ -49,8 +49,16 @@ Problem wrong_fields(const std::vector<FieldError>& errors) {
   return http::unprocessable("The order cannot be accepted as it is.", std::move(shown));
 }
 
-Problem not_published(const pronto::BusFailure& failure) {
+Problem not_published(const pronto::BusFailure& failure, bool has_key) {
   pronto::log::warning("an order could not be published", {{"reason", failure.text}});
+  if (failure.kind == pronto::BusFailure::Kind::timed_out) {
+    return http::unavailable(
+        fmt::format(
+            "The broker has not answered in time: whether the order is stored is not known. {}",
+            has_key ? "Ask again with the same Idempotency-Key: it is ordered once."
+                    : "Look at your orders before you order again."),
+        seconds{5});
+  }
   return http::unavailable("Orders cannot be stored right now. Nothing was ordered; try again.",
                            seconds{5});
 }
@@ -289,8 +297,9 @@ Task<http::Response> OrderService::publish(Request& request, Visitor visitor, Or
                                            http::Idempotency::Claim* claim) {
   if (order.callback_secret) {
     co_await parts_.database.transact(
-        [id, secret = *order.callback_secret](pronto::Transaction& tx) -> Task<> {
-          return Notifier::keep_secret(tx, id, secret);
+        [id, secret = *order.callback_secret,
+         now = parts_.loop.wall_now()](pronto::Transaction& tx) -> Task<> {
+          return Notifier::keep_secret(tx, id, secret, now);
         });
   }
   const WallTime now = parts_.loop.wall_now();
@@ -310,7 +319,7 @@ Task<http::Response> OrderService::publish(Request& request, Visitor visitor, Or
       {.id = id, .limit = std::chrono::duration_cast<milliseconds>(publish_limit)});
   if (!published) {
     open_.erase(id);
-    co_return render_problem(request, not_published(published.error()));
+    co_return render_problem(request, not_published(published.error(), claim != nullptr));
   }
   crash_point("published");
   std::string body = accepted_body(placed, order);

@@ -86,7 +86,8 @@ Task<> end_in_order(Running& running) {
 }
 
 Task<> run_until_told(Running& running) {
-  const int number = co_await running.loop.next_signal({SIGTERM, SIGINT, SIGHUP});
+  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no broker
+  const int number = co_await running.loop.next_signal({SIGTERM, SIGINT});
   log::info("told to end", {{"signal", number}});
   co_await end_in_order(running);
   running.loop.stop();

@@ -6,6 +6,7 @@ One embedded pizzeria with a short schedule; each test has receivers of its own.
 import http.server
 import re
 import socket
+import sqlite3
 import threading
 import time
 import unittest
@@ -186,6 +187,9 @@ class Callbacks(unittest.TestCase):
         eventually("the callback", receiver.all)
         _, headers, body = receiver.all()[0]
         self.assertTrue(is_signed(secret, headers, body))
+        with sqlite3.connect(f"file:{self.setup.data / 'pizzeria.db'}?mode=ro", uri=True) as database:
+            kept = database.execute("select count(*) from callback_secrets where order_id = ?", (order["id"],))
+            self.assertEqual(kept.fetchone()[0], 0, "it is kept with the order's callback from its end on")
 
     def test_a_receiver_that_hangs_is_left_within_its_time_and_delays_nobody(self):
         hanging = self.receiver(lambda count: (hanging.released.wait(60), (204, {}))[1])

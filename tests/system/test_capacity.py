@@ -177,6 +177,22 @@ class Capacity(unittest.TestCase):
             self.assertEqual(self.setup.order(self.token).status, 202)
         self.assertEqual(self.setup.order(self.token).status, 503)
 
+    def test_an_order_whose_confirm_does_not_come_is_not_said_to_be_none(self):
+        self.start("pronto", stage_seconds="0.2", workers=3)
+        broker = self.setup.broker.running
+        broker.send_signal(signal.SIGSTOP)
+        try:
+            answer = self.setup.order(self.token, key="once")
+        finally:
+            broker.send_signal(signal.SIGCONT)
+        self.assertEqual(answer.status, 503, answer.body)
+        self.assertIn("not known", answer.json["detail"])
+        self.assertIn("same Idempotency-Key", answer.json["detail"])
+        again = eventually("it is ordered", lambda: (lambda one: one if one.status == 202 else None)(
+            self.setup.order(self.token, key="once")), 30)
+        self.assertEqual(self.setup.order(self.token, key="once").json["id"], again.json["id"])
+        eventually("it is ready", lambda: self.in_flight() == 0, 30)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -301,6 +301,21 @@ class CommandLine(unittest.TestCase):
                 process.send_signal(number)
                 self.assertEqual(process.wait(30), 0)
 
+    def test_a_terminal_that_hangs_up_ends_nothing(self):
+        process, ports = self.up()
+        data = self.folder / "data-0"
+        process.send_signal(signal.SIGHUP)
+        done = run("order", "1 margherita", "--as", "alice", "--url", f"http://{ports['http']}", "--data", data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.end(process)
+        broker, ports = self.up(command="broker", program=BIN / "pronto")
+        broker.send_signal(signal.SIGHUP)
+        host, _, port = ports["amqp"].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(b"AMQP\0\0\x09\x01")
+            self.assertEqual(connection.recv(1), b"\x01", "connection.start")
+        self.end(broker)
+
     # -- ordering -----------------------------------------------------------------
 
     def test_an_order_from_a_terminal_is_followed_until_it_is_ready(self):
