@@ -169,7 +169,7 @@ class Broker::Inside {
   void record(Record record) { records.push_back(std::move(record)); }
   void record_removed(const Queue& queue, std::uint64_t sequence);
 
-  // broker_topology.cpp
+  // broker_exchanges.cpp, broker_queues.cpp
   Outcome on(Channel& channel, const wire::ExchangeDeclare& method, WallTime now);
   Outcome on(Channel& channel, const wire::ExchangeDelete& method, WallTime now);
   Outcome on(Channel& channel, const wire::ExchangeBind& method, WallTime now);
