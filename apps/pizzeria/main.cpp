@@ -73,7 +73,6 @@ int run(pronto::SystemLoop& loop, Task<int> main) {
 }
 
 Task<int> serve(pronto::SystemLoop& loop, System& system) {
-  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no service
   // The signal counts from the first moment on, also while starting.
   pronto::TaskGroup waiting{loop, "signals"};
   const pronto::Promise<int> ended;
@@ -107,6 +106,7 @@ Task<int> serve(pronto::SystemLoop& loop, System& system) {
 }
 
 int run_service(const std::string& command, std::span<const char* const> arguments) {
+  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no service
   const Service& service = services().at(command);
   Config config;
   Settings settings{program(), command, std::string{service.summary}};

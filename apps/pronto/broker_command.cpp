@@ -86,7 +86,6 @@ Task<> end_in_order(Running& running) {
 }
 
 Task<> run_until_told(Running& running) {
-  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no broker
   const int number = co_await running.loop.next_signal({SIGTERM, SIGINT});
   log::info("told to end", {{"signal", number}});
   co_await end_in_order(running);
@@ -113,6 +112,7 @@ void greet(const Running& running, const Endpoint& amqp, const Endpoint& managem
 }  // namespace
 
 int run_broker(const Program& program, std::span<const char* const> arguments) {
+  std::signal(SIGHUP, SIG_IGN);  // there is nothing to read anew; a closed terminal ends no broker
   BrokerConfig config;
   Settings settings{program, "broker", "Runs the broker alone."};
   add_settings(settings, config);

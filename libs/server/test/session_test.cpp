@@ -196,37 +196,52 @@ class Sessions : public HostTest {
   Sessions() { open(); }
 };
 
-/// Guest may touch what is called "open" and nothing else.
-class OnlyOpen final : public broker::Permissions {
+/// Guest may do all but one thing with what is called "shut".
+class AllButOne final : public broker::Permissions {
  public:
-  bool is_allowed(std::string_view user, std::string_view virtual_host, broker::Access,
+  bool is_allowed(std::string_view user, std::string_view virtual_host, broker::Access access,
                   std::string_view resource) const override {
-    return user == "guest" && virtual_host == "/" && resource == "open";
+    EXPECT_EQ(user, "guest");
+    EXPECT_EQ(virtual_host, "/");
+    return resource != "shut" || access != denied;
   }
+
+  broker::Access denied = broker::Access::read;
 };
 
 TEST_F(HostTest, WhoMayNotIsRefusedOnHisChannelAndKeepsHisConnection) {
-  const OnlyOpen permissions;
+  using broker::Access;
+  AllButOne permissions;
   options.permissions = &permissions;
   open();
   auto client = log_in();
-  EXPECT_EQ(client->call(1, wire::QueueDeclare{.queue = "open"}), "1 queue.declare-ok open 0 0");
-  const auto is_refused = [&](const wire::Method& method, std::string_view what) {
-    EXPECT_THAT(client->call(1, method),
-                StartsWith(fmt::format("1 channel.close 403 ACCESS_REFUSED - access to {}", what)));
+  EXPECT_EQ(client->call(1, wire::QueueDeclare{.queue = "shut"}), "1 queue.declare-ok shut 0 0");
+  client->call(1, wire::ExchangeDeclare{.exchange = "shut", .type = "direct"});
+  const auto expect_refused = [&](const std::vector<std::string>& told, std::string_view what) {
+    EXPECT_THAT(told, ElementsAre(StartsWith(fmt::format(
+                          "1 channel.close 403 ACCESS_REFUSED - access to {} 'shut'", what))));
     client->send(1, wire::ChannelCloseOk{});
     EXPECT_EQ(client->call(1, wire::ChannelOpen{}), "1 channel.open-ok");
+    EXPECT_EQ(host->connection_count(), 1U);
   };
-  is_refused(wire::QueueDeclare{.queue = "shut"}, "queue 'shut'");
-  is_refused(wire::QueueDeclare{.queue = "shut", .passive = true}, "queue 'shut'");
-  is_refused(wire::BasicConsume{.queue = "shut"}, "queue 'shut'");
-  is_refused(wire::BasicGet{.queue = "shut"}, "queue 'shut'");
-  is_refused(wire::ExchangeDeclare{.exchange = "shut", .type = "direct"}, "exchange 'shut'");
+  const auto is_refused = [&](Access access, const wire::Method& method, std::string_view what) {
+    permissions.denied = access;
+    expect_refused({client->call(1, method)}, what);
+  };
+  is_refused(Access::configure, wire::QueueDeclare{.queue = "shut"}, "queue");
+  is_refused(Access::configure, wire::QueueDeclare{.queue = "shut", .passive = true}, "queue");
+  is_refused(Access::configure, wire::QueueDelete{.queue = "shut"}, "queue");
+  is_refused(Access::read, wire::BasicConsume{.queue = "shut"}, "queue");
+  is_refused(Access::read, wire::BasicGet{.queue = "shut"}, "queue");
+  is_refused(Access::read, wire::QueuePurge{.queue = "shut"}, "queue");
+  is_refused(Access::configure, wire::ExchangeDeclare{.exchange = "shut", .type = "direct"},
+             "exchange");
+  is_refused(Access::write, wire::QueueBind{.queue = "shut", .exchange = "amq.direct"}, "queue");
+  is_refused(Access::read, wire::QueueBind{.queue = "shut", .exchange = "shut"}, "exchange");
+  permissions.denied = Access::write;
   client->told();
-  client->write(RawClient::published(1, "amq.fanout", "", "body", {}));
-  EXPECT_THAT(client->told(), ElementsAre(StartsWith("1 channel.close 403 ACCESS_REFUSED - access "
-                                                     "to exchange 'amq.fanout' in vhost '/'")));
-  EXPECT_EQ(host->connection_count(), 1U);
+  client->write(RawClient::published(1, "shut", "", "body", {}));
+  expect_refused(client->told(), "exchange");
 }
 
 TEST_F(Sessions, HeartbeatsAreSentWhileThereIsNothingElseAndSilenceEndsTheConnection) {
