@@ -70,10 +70,6 @@ json::object to_json(const Order& order, const OrderIds& ids) {
   return object;
 }
 
-std::string entity_tag(const Order& order) {
-  return '"' + order.id + '-' + std::to_string(order.sequence()) + '"';
-}
-
 std::string summary(const std::vector<Item>& items) {
   std::string text;
   for (const Item& item : items) {

@@ -46,8 +46,6 @@ Order to_order(const OrderPlaced& event);
 /// Source: DESIGN.md section 3.
 boost::json::object to_json(const Order& order, const OrderIds& ids);
 boost::json::array to_json(const std::vector<Item>& items);
-/// Changes exactly when what `to_json` shows changes: `"ID-SEQUENCE"` in quotes.
-std::string entity_tag(const Order& order);
 /// "2 × margherita, large; 1 × funghi, small".
 std::string summary(const std::vector<Item>& items);
 

@@ -13,7 +13,6 @@
 #include "pages.hpp"
 #include "pronto/async/deadline.hpp"
 #include "pronto/base/log.hpp"
-#include "pronto/http/wait.hpp"
 
 namespace pizzeria {
 
@@ -65,8 +64,33 @@ Problem not_published(const pronto::BusFailure& failure, bool has_key) {
 
 }  // namespace
 
+Task<std::optional<http::Operation>> OrderLog::find_operation(std::string id) {
+  const std::optional<Order> order = co_await history_.find(std::move(id));
+  if (!order) co_return std::nullopt;
+  http::Operation operation{.id = order->id,
+                            .log = {},
+                            .is_final = is_final(order->status()),
+                            .body = json::serialize(to_json(*order, ids_))};
+  for (const Step& step : order->journey) {
+    const json::object data{{"order", order->id},
+                            {"status", step.status},
+                            {"at", step.at},
+                            {"sequence", step.sequence}};
+    operation.log.push_back({step.sequence, json::serialize(data)});
+  }
+  co_return operation;
+}
+
 OrderService::OrderService(OrderServiceParts parts, Options options)
-    : parts_{parts}, options_{options}, history_{parts.database} {}
+    : parts_{parts},
+      options_{options},
+      history_{parts.database},
+      order_log_{history_, parts.ids},
+      operations_{parts.loop,
+                  order_log_,
+                  {.wait_max = options.wait_max,
+                   .first_entry_limit = options.projection_limit,
+                   .event_name = "order-status"}} {}
 
 void OrderService::add_routes(http::Router& router) {
   const auto handler = [this](auto member) {
@@ -114,7 +138,12 @@ std::int64_t OrderService::in_flight() const {
   return rooms_taken_ + std::max(open, counted_ + open - open_at_count_);
 }
 
+void OrderService::on_placed(const OrderPlaced& event) {
+  operations_.on_entry(event.order, 1);
+}
+
 void OrderService::on_status(const OrderStatus& event) {
+  operations_.on_entry(event.order, event.sequence);
   if (!is_final(event.status) || !note_end(event.order)) return;
   if (open_.erase(event.order) == 0) counted_ = std::max<std::int64_t>(0, counted_ - 1);
   if (event.status == status_ready) parts_.capacity.on_ready(parts_.loop.now());
@@ -212,16 +241,14 @@ std::array<StageNow, 3> OrderService::stages_now(
   return stages_now;
 }
 
-http::Response OrderService::overloaded(const Request& request) const {
+Problem OrderService::overloaded() const {
   const milliseconds wait =
       parts_.capacity.drain_time(in_flight() - options_.accept_limit + 1, parts_.loop.now());
   // Whole seconds: rounded up, so that nobody comes too early, where that is near the truth.
   const seconds up = std::chrono::ceil<seconds>(wait);
   const seconds told = up <= wait * rounding_up_max ? up : std::chrono::round<seconds>(wait);
-  return render_problem(
-      request,
-      http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
-                        std::max(seconds{1}, told)));
+  return http::unavailable("The kitchen has more orders than it can take. Nothing was ordered.",
+                           std::max(seconds{1}, told));
 }
 
 // -- accepting --------------------------------------------------------------
@@ -245,7 +272,7 @@ Task<http::Response> OrderService::place(Request& request) {
     order = parse_order_json(request.body);
     if (const auto header = request.headers.find("Idempotency-Key")) key = std::string{*header};
   }
-  if (!order) co_return render_problem(request, wrong_fields(order.error()));
+  if (!order) co_return wrong_fields(order.error());
   if (order->callback_url) {
     const auto url = http::Url::parse(*order->callback_url);
     if (!url) {
@@ -260,13 +287,12 @@ Task<http::Response> OrderService::place(Request& request) {
     }
   }
   if (!knows_kitchen_) {
-    co_return render_problem(
-        request, http::unavailable("The kitchen is opening. Nothing was ordered.", seconds{1}));
+    co_return http::unavailable("The kitchen is opening. Nothing was ordered.", seconds{1});
   }
   const auto is_full = [this] { return in_flight() >= options_.accept_limit; };
   // What was accepted before is not refused now; asking whether it was takes a moment.
   const bool is_repeat = is_full() && key && co_await parts_.idempotency.is_known(who->name, *key);
-  if (is_full() && !is_repeat) co_return overloaded(request);
+  if (is_full() && !is_repeat) co_return overloaded();
   Room room{rooms_taken_};
   Response response =
       co_await place_checked(request, *who, std::move(*order), std::move(key), room);
@@ -285,7 +311,7 @@ Task<http::Response> OrderService::place_checked(Request& request, Visitor visit
   auto claim = co_await parts_.idempotency.claim(
       visitor.name, *key, request.body, [this, &visitor] { return parts_.ids.make(visitor.name); },
       busy);
-  if (!claim) co_return render_problem(request, claim.error());
+  if (!claim) co_return claim.error();
   if (claim->is_new()) crash_point("claimed");
   if (claim->answer()) co_return accepted(request, claim->answer_id(), *claim->answer());
   co_return co_await publish(request, std::move(visitor), std::move(order), claim->answer_id(),
@@ -319,23 +345,16 @@ Task<http::Response> OrderService::publish(Request& request, Visitor visitor, Or
       {.id = id, .limit = std::chrono::duration_cast<milliseconds>(publish_limit)});
   if (!published) {
     open_.erase(id);
-    co_return render_problem(request, not_published(published.error(), claim != nullptr));
+    co_return not_published(published.error(), claim != nullptr);
   }
   crash_point("published");
   std::string body = accepted_body(placed, order);
   if (claim) claim->finish(body);
-  const auto wait = request.prefer_wait(options_.wait_max);
-  if (!wait) co_return accepted(request, id, std::move(body));
-
-  const SteadyTime until = parts_.loop.now() + *wait;
-  Order shown = placed;
-  while (!is_final(shown.status()) && parts_.loop.now() < until) {
-    auto next = co_await find_after(id, shown.sequence(), until - parts_.loop.now());
-    if (!next || next->sequence() == shown.sequence()) break;
-    shown = std::move(*next);
+  // Whoever waits is shown how far it came.
+  if (const auto seen = co_await operations_.wait_as_preferred(request, id)) {
+    if (const auto shown = co_await history_.find(id)) body = accepted_body(*shown, order);
   }
-  co_return accepted(request, id, accepted_body(shown, order))
-      .with("Preference-Applied", fmt::format("wait={}", wait->count()));
+  co_return operations_.applied(request, accepted(request, id, std::move(body)));
 }
 
 std::string OrderService::accepted_body(const Order& order, const OrderRequest& request) const {
@@ -349,91 +368,38 @@ std::string OrderService::accepted_body(const Order& order, const OrderRequest& 
 
 http::Response OrderService::accepted(const Request& request, const std::string& id,
                                       std::string body) const {
-  const std::string location = "/orders/" + id;
+  std::string location = "/orders/" + id;
   if (request.has_form()) return Response::see_other(location);
-  return Response::json_text(202, std::move(body))
-      .with("Location", location)
-      .with("Cache-Control", "no-store");
+  return http::Operations::accepted(std::move(location), std::move(body));
 }
 
 // -- showing ----------------------------------------------------------------
-
-Task<std::optional<Order>> OrderService::find(std::string id) {
-  co_return co_await find_after(std::move(id), 0, options_.projection_limit);
-}
-
-Task<std::optional<Order>> OrderService::find_after(std::string id, std::int64_t seen,
-                                                    SteadyTime::duration limit) {
-  const auto watch = parts_.page_notifier.watch(id);
-  const SteadyTime until = parts_.loop.now() + limit;
-  SteadyTime::duration pause = 5ms;
-  for (;;) {
-    std::optional<Order> order = co_await history_.find(id);
-    const bool is_known = order && !order->journey.empty();
-    if (is_known && (order->sequence() > seen || is_final(order->status()))) co_return order;
-    const SteadyTime now = parts_.loop.now();
-    if (now >= until) co_return is_known ? std::move(order) : std::nullopt;
-    // Once an event was heard of its row is a moment away; until then the event wakes us, and a
-    // slow look now and then is for those that came while nobody listened.
-    const bool is_near = !is_known || watch->sequence() > order->sequence();
-    pause = is_near ? std::min<SteadyTime::duration>(pause * 2, 100ms) : SteadyTime::duration{1s};
-    const auto heard = [&watch, at = watch->sequence()] { return watch->sequence() > at; };
-    (void)co_await http::wait_until(watch->changed(), std::min(pause, until - now), heard);
-    if (heard()) pause = 5ms;
-  }
-}
 
 Task<http::Response> OrderService::show(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const std::string& id = request.parameter("id");
-  if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
-  auto order = co_await find(id);
-  if (!order) {
-    co_return render_problem(
-        request,
-        http::unavailable("The order is accepted; its history is not there yet.", seconds{2}));
-  }
+  if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
+  const auto unknown = [] {
+    return http::unavailable("The order is accepted; its history is not there yet.", seconds{2});
+  };
   if (request.wants_html()) {
+    if (!co_await operations_.find(id)) co_return unknown();
+    const auto order = co_await history_.find(id);
+    if (!order) co_return unknown();
     co_return order_page(request, *order, parts_.ids, parts_.loop.wall_now());
   }
-  const auto wait = request.prefer_wait(options_.wait_max);
-  // Without an entity tag, the next change is the one after what is known now.
-  const bool is_current =
-      request.headers.find("If-None-Match") ? request.has_seen(entity_tag(*order)) : true;
-  if (wait && is_current && !is_final(order->status())) {
-    if (auto next = co_await find_after(id, order->sequence(), *wait)) order = std::move(next);
-  }
-  Response response = Response::json(200, to_json(*order, parts_.ids));
-  response.with("Cache-Control", "no-cache");
-  if (wait) response.with("Preference-Applied", fmt::format("wait={}", wait->count()));
-  co_return http::conditional(request, std::move(response), entity_tag(*order));
+  auto shown = co_await operations_.show(request, id);
+  if (!shown) co_return unknown();
+  co_return std::move(*shown);
 }
 
 Task<http::Response> OrderService::events(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
-  const std::string id = request.parameter("id");
+  const std::string& id = request.parameter("id");
   if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
-  std::int64_t seen = static_cast<std::int64_t>(
-      std::min<std::uint64_t>(request.last_event_id().value_or(0), 1'000'000));
-  co_return Response::stream([this, id, seen](http::EventWriter& writer) mutable -> Task<> {
-    for (;;) {
-      const auto order = co_await find_after(id, seen, 1h);
-      if (!order) co_return;
-      for (const Step& step : order->journey) {
-        if (step.sequence <= seen) continue;
-        const json::object data{
-            {"order", id}, {"status", step.status}, {"at", step.at}, {"sequence", step.sequence}};
-        const auto sent = co_await writer.send({.id = std::to_string(step.sequence),
-                                                .name = "order-status",
-                                                .data = json::serialize(data)});
-        if (!sent) co_return;
-        seen = step.sequence;
-      }
-      if (is_final(order->status())) co_return;
-    }
-  });
+  co_return operations_.events(request, id);
 }
 
 Task<http::Response> OrderService::history(Request& request) {
@@ -443,9 +409,8 @@ Task<http::Response> OrderService::history(Request& request) {
   if (cursor && cursor->empty()) cursor.reset();
   const auto page = co_await history_.page(who->name, cursor, history_page_count);
   if (!page) {
-    co_return render_problem(request,
-                             http::bad_request("The history cannot be continued from there.",
-                                               {{"cursor", "is none of ours"}}));
+    co_return http::bad_request("The history cannot be continued from there.",
+                                {{"cursor", "is none of ours"}});
   }
   if (request.wants_html()) co_return greeted(history_page(page->orders, page->next), *who);
   json::array orders;
@@ -487,22 +452,20 @@ Task<http::Response> OrderService::cancel(Request& request) {
   const auto who = visitor(request);
   if (!who) co_return not_authorised(request);
   const std::string id = request.parameter("id");
-  if (!parts_.ids.is_of(id, who->name)) co_return render_problem(request, no_such_order());
+  if (!parts_.ids.is_of(id, who->name)) co_return no_such_order();
   const bool is_form = request.method == "POST";
   const auto outcome = co_await parts_.bus.request(CancelOrder{id, who->name},
                                                    {.limit = cancel_limit, .outlives_limit = true});
   if (!outcome && outcome.error().kind != pronto::BusFailure::Kind::unanswered) {
     pronto::log::warning("an order could not be cancelled",
                          {{"order", id}, {"reason", outcome.error().text}});
-    co_return render_problem(
-        request,
-        http::unavailable("The order cannot be cancelled right now. Try again.", seconds{5}));
+    co_return http::unavailable("The order cannot be cancelled right now. Try again.", seconds{5});
   }
   if (outcome && !outcome->is_cancelled) {
-    co_return render_problem(
-        request, http::conflict(fmt::format("The order is {} already and can no longer be "
-                                            "cancelled: that is possible before the oven.",
-                                            outcome->status)));
+    co_return http::conflict(
+        fmt::format("The order is {} already and can no longer be "
+                    "cancelled: that is possible before the oven.",
+                    outcome->status));
   }
   if (is_form) co_return Response::see_other("/orders/" + id);
   const std::string status{outcome ? std::string_view{outcome->status} : "cancelling"};

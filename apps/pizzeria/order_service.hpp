@@ -14,11 +14,11 @@
 #include "kitchen.hpp"
 #include "order_id.hpp"
 #include "order_request.hpp"
-#include "page_notifier.hpp"
 #include "pronto/bus/bus.hpp"
 #include "pronto/http/callback.hpp"
 #include "pronto/http/idempotency.hpp"
 #include "pronto/http/identity.hpp"
+#include "pronto/http/operation.hpp"
 #include "pronto/http/router.hpp"
 
 namespace pizzeria {
@@ -32,8 +32,18 @@ struct OrderServiceParts {
   pronto::http::Sessions& sessions;
   pronto::http::Idempotency& idempotency;
   const pronto::http::AddressCheck& callback_check;
-  PageNotifier& page_notifier;
   Capacity& capacity;
+};
+
+/// Orders as operations, from the history.
+class OrderLog final : public pronto::http::OperationStore {
+ public:
+  OrderLog(const History& history, const OrderIds& ids) : history_{history}, ids_{ids} {}
+  pronto::Task<std::optional<pronto::http::Operation>> find_operation(std::string id) override;
+
+ private:
+  const History& history_;
+  const OrderIds& ids_;
 };
 
 /// Accepts orders, and shows them, by JSON and by HTML, to those who placed them.
@@ -59,6 +69,7 @@ class OrderService {
   pronto::Task<> refresh();
   bool knows_kitchen() const { return knows_kitchen_; }
   /// To be told of each status, for the measured rate.
+  void on_placed(const OrderPlaced& event);
   void on_status(const OrderStatus& event);
 
   std::int64_t in_flight() const;
@@ -112,13 +123,8 @@ class OrderService {
   bool note_end(const std::string& order);
   std::array<StageNow, 3> stages_now(const Kitchen::InWork& in_work,
                                      const std::vector<pronto::Bus::QueueState>& queues);
-  Response overloaded(const Request& request) const;
+  pronto::http::Problem overloaded() const;
 
-  /// The order, once the history knows it: it was accepted, so it will.
-  pronto::Task<std::optional<Order>> find(std::string id);
-  /// The order once its sequence is above `seen`, or as it is when `limit` has passed.
-  pronto::Task<std::optional<Order>> find_after(std::string id, std::int64_t seen,
-                                                pronto::SteadyTime::duration limit);
   std::string accepted_body(const Order& order, const OrderRequest& request) const;
   pronto::http::Response accepted(const Request& request, const std::string& id,
                                   std::string body) const;
@@ -126,6 +132,8 @@ class OrderService {
   OrderServiceParts parts_;
   Options options_;
   History history_;
+  OrderLog order_log_;
+  pronto::http::Operations operations_;
   std::int64_t counted_ = 0;          // at the last refresh
   std::int64_t open_at_count_ = 0;    // of `open_` at that refresh
   std::set<std::string> open_;        // accepted here, end not heard of yet

@@ -1,17 +1,14 @@
 #pragma once
 
 #include <functional>
-#include <memory>
-#include <string>
-#include <unordered_map>
 
 #include "contracts.hpp"
-#include "pronto/async/sync.hpp"
 #include "pronto/bus/bus.hpp"
 
 namespace pizzeria {
 
-/// Wakes the pages (event streams, long polls) of this process when an order moves.
+/// Hears of every order that moves, so that the pages (event streams, long polls) of this process
+/// wake up.
 ///
 /// It has a queue of its own for as long as the process lives; what it misses, the history knows.
 /// Runs on: the loop's thread. Source: ONE_ORDER.md step 9.
@@ -21,29 +18,19 @@ class PageNotifier {
     bus.on_each_instance<&PageNotifier::placed, &PageNotifier::status>(*this, "pages");
   }
 
-  /// An interest in one order, while it lives.
-  class Watch {
-   public:
-    /// The highest sequence of the order that was heard of since the watch began; 0: none.
-    std::int64_t sequence() const noexcept { return sequence_; }
-    pronto::Signal& changed() noexcept { return changed_; }
-
-   private:
-    friend class PageNotifier;
-    std::int64_t sequence_ = 0;
-    pronto::Signal changed_;
-  };
-  std::shared_ptr<Watch> watch(const std::string& order);
-
-  /// Called with each status that is heard of.
+  /// Called with each that is heard of.
+  std::function<void(const OrderPlaced&)> on_placed;
   std::function<void(const OrderStatus&)> on_status;
 
  private:
-  pronto::Task<> placed(const OrderPlaced& event);
-  pronto::Task<> status(const OrderStatus& event);
-  void wake(const std::string& order, std::int64_t sequence);
-
-  std::unordered_map<std::string, std::weak_ptr<Watch>> watches_;
+  pronto::Task<> placed(const OrderPlaced& event) {
+    if (on_placed) on_placed(event);
+    co_return;
+  }
+  pronto::Task<> status(const OrderStatus& event) {
+    if (on_status) on_status(event);
+    co_return;
+  }
 };
 
 }  // namespace pizzeria

@@ -137,21 +137,22 @@ http::Response history_page(const std::vector<Order>& orders,
       200, fill("customer/history.html", {{"history", history_items(orders)}, {"more", more}}));
 }
 
-http::Response render_problem(const http::Request& request, const http::Problem& problem) {
-  if (!request.wants_html()) return problem;
+http::Response presented(const http::Request& request, http::Response response) {
+  if (!response.problem || !request.wants_html()) return response;
+  const http::Problem& problem = *response.problem;
   std::string detail = problem.detail;
   for (const http::FieldError& error : problem.errors) {
     detail += fmt::format(" {} {}.", error.field, error.reason);
   }
   const std::string title =
       problem.title.empty() ? std::string{http::reason_phrase(problem.status)} : problem.title;
-  http::Response response = page_of(
+  http::Response page = page_of(
       problem.status,
       fill("customer/error.html",
            {{"status", std::to_string(problem.status)}, {"title", title}, {"detail", detail}}));
-  if (problem.retry_after) {
-    response.with("Retry-After", std::to_string(problem.retry_after->count()));
-  }
+  // What else it says stays: Allow, Retry-After, a cookie that ends.
+  for (const auto& [name, value] : page.headers) response.headers.set(name, value);
+  response.body = std::move(page.body);
   return response;
 }
 

@@ -23,9 +23,9 @@ pronto::http::Response order_page(const pronto::http::Request& request, const Or
                                   const OrderIds& ids, pronto::WallTime now);
 pronto::http::Response history_page(const std::vector<Order>& orders,
                                     const std::optional<std::string>& next);
-/// The problem as a page for browsers, as a document for everybody else.
-pronto::http::Response render_problem(const pronto::http::Request& request,
-                                      const pronto::http::Problem& problem);
+/// The answer as it is, but a problem as a page for browsers. All answers go through here.
+pronto::http::Response presented(const pronto::http::Request& request,
+                                 pronto::http::Response response);
 
 /// Script, style and icons, and whatever else has a path of its own.
 void add_page_routes(pronto::http::Router& router);

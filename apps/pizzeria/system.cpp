@@ -16,6 +16,7 @@
 #include "order_executor.hpp"
 #include "order_history_service.hpp"
 #include "order_service.hpp"
+#include "page_notifier.hpp"
 #include "pages.hpp"
 #include "pronto/async/task_group.hpp"
 #include "pronto/base/crypto.hpp"
@@ -225,9 +226,10 @@ class System::Inside {
     idempotency = std::make_unique<http::Idempotency>(loop, *database);
     order_service = std::make_unique<OrderService>(
         OrderServiceParts{loop, *bus, *database, ids, *sessions, *idempotency, address_check,
-                          page_notifier, capacity},
+                          capacity},
         OrderService::Options{.accept_limit = static_cast<std::int64_t>(config.accept_limit),
                               .stages = config.stages});
+    page_notifier.on_placed = [this](const OrderPlaced& event) { order_service->on_placed(event); };
     page_notifier.on_status = [this](const OrderStatus& event) { order_service->on_status(event); };
     load_operator_password();
     operator_api = std::make_unique<OperatorApi>(
@@ -243,14 +245,14 @@ class System::Inside {
     add_page_routes(router);
     add_description_routes(router);
     add_health_routes(router);
-    router.otherwise([](http::Request& request) -> Task<http::Response> {
-      co_return render_problem(request,
-                               http::not_found("There is nothing at " + request.path + '.'));
-    });
     http::Server::Options options;
     if (listener) options.amqp_address = listener->local().to_string();
     server = std::make_unique<http::Server>(
-        loop, [this](http::Request& request) { return handle(request); }, options);
+        loop,
+        [this](http::Request& request) -> Task<http::Response> {
+          co_return presented(request, co_await handle(request));
+        },
+        options);
   }
 
   /// The port is taken before anything is set in motion; who comes before all of it runs, or while

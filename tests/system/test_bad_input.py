@@ -477,6 +477,17 @@ class BadInput(unittest.TestCase):
                 options = self.setup.call("OPTIONS", path, token=self.alice)
                 self.assertEqual((options.status, options.headers["Allow"]), (204, allowed))
 
+    def test_a_browser_sees_a_page_for_whatever_is_wrong(self):
+        page = {"Accept": "text/html"}
+        for method, path, status in (("GET", "/nothing/here", 404), ("POST", "/menu", 405),
+                                     ("GET", f"/orders/{'x' * 40}", 404), ("GET", "/orders?cursor=none", 400)):
+            with self.subTest(f"{method} {path}"):
+                answer = self.setup.call(method, path, token=self.alice, headers=page)
+                self.assertEqual(answer.status, status)
+                self.assertTrue(answer.headers["Content-Type"].startswith("text/html"), answer.headers)
+                self.assertIn(str(status).encode(), answer.body)
+                self.assertEqual(answer.headers.get("Allow"), "GET, HEAD, OPTIONS" if status == 405 else None)
+
     def test_head_answers_as_get_without_a_body(self):
         order = self.place_one(self.alice)
         for path in ("/menu", "/orders", f"/orders/{order}", "/health/live", "/nothing"):

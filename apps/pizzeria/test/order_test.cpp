@@ -114,7 +114,6 @@ TEST(Order, ShowsWhatClientsRelyOn) {
             R"("estimated_ready_latest":"2026-11-24T15:00:26.000Z",)"
             R"("journey":[{"status":"placed","at":"2026-11-24T15:00:00.000Z","sequence":1}],)"
             R"("links":{"self":"/orders/o1","events":"/orders/o1/events"}})");
-  EXPECT_EQ(entity_tag(order), "\"o1-1\"");
   order.journey.push_back({"ready", "2026-11-24T15:00:20.000Z", 2});
   EXPECT_TRUE(to_json(order, ids).contains("pickup_code"));
   EXPECT_EQ(summary(order.items), "2 \u00D7 funghi, small");

@@ -16,13 +16,12 @@ Response make(int status, std::string_view content_type, std::string body) {
 
 }  // namespace
 
-Response::Response(const Problem& problem) : status{problem.status}, body{problem.to_json()} {
+Response::Response(const Problem& told)
+    : status{told.status}, body{told.to_json()}, problem{std::make_shared<Problem>(told)} {
   headers.set("Content-Type", "application/problem+json");
   headers.set("Cache-Control", "no-store");
-  if (problem.retry_after) {
-    headers.set("Retry-After", std::to_string(problem.retry_after->count()));
-  }
-  if (problem.status == 401) headers.set("WWW-Authenticate", "Bearer");
+  if (told.retry_after) headers.set("Retry-After", std::to_string(told.retry_after->count()));
+  if (told.status == 401) headers.set("WWW-Authenticate", "Bearer");
 }
 
 Response Response::empty(int status) {

@@ -55,11 +55,6 @@ Router& Router::put(std::string_view path_template, Handler handler) {
 Router& Router::del(std::string_view path_template, Handler handler) {
   return add("DELETE", path_template, std::move(handler));
 }
-Router& Router::otherwise(Handler handler) {
-  otherwise_ = std::move(handler);
-  return *this;
-}
-
 bool Router::matches(const Route& route, const std::vector<std::string>& path, Request& request) {
   request.parameters.clear();
   for (std::size_t i = 0; i < route.segments.size(); ++i) {
@@ -99,10 +94,7 @@ Task<Response> Router::handle(Request& request) {
     }
   }
   request.parameters.clear();
-  if (allowed.empty()) {
-    if (otherwise_) co_return co_await otherwise_(request);
-    co_return not_found("There is nothing at " + request.path + '.');
-  }
+  if (allowed.empty()) co_return not_found("There is nothing at " + request.path + '.');
   if (std::ranges::find(allowed, "GET") != allowed.end()) allowed.emplace_back("HEAD");
   allowed.emplace_back("OPTIONS");
   std::ranges::sort(allowed);

@@ -86,11 +86,6 @@ TEST_F(RouterTest, SaysWhatIsNotThereAndWhatIsNotPossible) {
   EXPECT_EQ(ask("OPTIONS", "/orders/7").headers.find("allow"), "DELETE, GET, HEAD, OPTIONS");
 }
 
-TEST_F(RouterTest, AsksTheLastResortForUnknownPaths) {
-  router.otherwise([](Request&) -> Task<Response> { co_return Response::text(404, "page"); });
-  EXPECT_EQ(body_of(ask("GET", "/nothing")), "page");
-}
-
 TEST(Request, ReadsPreferWait) {
   const auto wait = [](const char* value) { return with("Prefer", value).prefer_wait(60s); };
   EXPECT_EQ(wait("wait=10"), 10s);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/json/fwd.hpp>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -22,6 +23,8 @@ struct Response {
   Headers headers;
   Body body;
   EventSource events;  ///< when set, the answer is what this sends, and `body` is not used
+  /// What the answer tells, if it is a problem: for who renders it otherwise, as a page.
+  std::shared_ptr<const Problem> problem;
 
   Response() = default;
   /// `application/problem+json`, `Cache-Control: no-store`, and `Retry-After` when there is one.

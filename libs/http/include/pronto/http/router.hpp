@@ -29,8 +29,6 @@ class Router {
   Router& post(std::string_view path_template, Handler handler);
   Router& put(std::string_view path_template, Handler handler);
   Router& del(std::string_view path_template, Handler handler);
-  /// Who answers what no template matches; a 404 problem when unset.
-  Router& otherwise(Handler handler);
 
   /// Answers `request`: what the handler says; 404 (no such path), 405 with `Allow` (another
   /// method), 400 (a broken escape in the path). The router outlives the task.
@@ -55,7 +53,6 @@ class Router {
   static bool matches(const Route& route, const std::vector<std::string>& path, Request& request);
 
   std::vector<Route> routes_;
-  Handler otherwise_;
 };
 
 }  // namespace pronto::http
