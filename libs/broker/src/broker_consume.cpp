@@ -329,7 +329,7 @@ void Broker::Inside::touch_queues_of(Channel& channel) {
 }
 
 bool Broker::Inside::is_deliverable(Queue& queue, const Entry& front) {
-  if (!is_durable(queue, front)) return false;
+  if (!is_stored(queue, front)) return false;
   if (effects.is_at_hand(front.body)) return true;
   load_ahead(queue, front);
   return false;
@@ -346,7 +346,7 @@ void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
   std::size_t count = 0;
   std::uint64_t bytes = 0;
   queue.entries.for_each_next([&](const Entry& entry) {
-    if (!is_durable(queue, entry)) return false;
+    if (!is_stored(queue, entry)) return false;
     if (wanted(entry)) {
       const FetchTicket ticket{++last_ticket};
       loads.emplace(ticket, Load{queue.id, entry.id()});
@@ -387,7 +387,7 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     discard(queue, entry, "expired");
   }
   while (const auto front = queue.entries.front()) {
-    if (!is_durable(queue, *front)) return;
+    if (!is_stored(queue, *front)) return;
     Consumer* taker = nullptr;
     std::size_t next = 0;
     const std::size_t count = queue.arguments.is_single_active

@@ -233,8 +233,10 @@ class Broker::Inside {
   void hand_out(Consumer& consumer, const Entry& entry);
   /// Whether the front entry can be handed out now. What it waits for is on its way.
   bool is_deliverable(Queue& queue, const Entry& front);
-  static bool is_durable(const Queue& queue, const Entry& entry) {
-    return !entry.is_journaled || entry.sequence <= queue.durable_sequence;
+  /// Whether an entry may be delivered as far as the journal is concerned.
+  static bool is_stored(const Queue& queue, const Entry& entry) {
+    return !entry.is_journaled || queue.arguments.is_early ||
+           entry.sequence <= queue.durable_sequence;
   }
   void load_ahead(Queue& queue, const Entry& front);
   void on_loaded(const Load& load, const ContentPtr& content);

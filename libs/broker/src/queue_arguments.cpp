@@ -123,6 +123,14 @@ Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
     arguments.is_quorum = **type == "quorum";
   }
   arguments.is_single_active = table.find_bool("x-single-active-consumer").value_or(false);
+  if (const wire::Value* early = table.find("x-early-delivery")) {
+    const bool* flag = early->get_if<bool>();
+    if (!flag) {
+      return invalid("x-early-delivery", subject,
+                     fmt::format("{{unacceptable_type,{}}}", early->type_name()));
+    }
+    arguments.is_early = *flag;
+  }
   return arguments;
 }
 
@@ -138,7 +146,8 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
                                "x-max-priority",
                                "x-single-active-consumer",
                                "x-queue-type",
-                               "x-delivery-limit"};
+                               "x-delivery-limit",
+                               "x-early-delivery"};
   // RabbitMQ names the type only where the other side has no value at all.
   const auto shown = [](const wire::Value* value, bool with_type) -> std::string {
     if (!value) return "none";

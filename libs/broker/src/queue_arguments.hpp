@@ -25,6 +25,7 @@ struct QueueArguments {
   std::uint8_t priority_max = 0;
   bool is_quorum = false;
   bool is_single_active = false;
+  bool is_early = false;  ///< messages are delivered before they are durable, as RabbitMQ does
 };
 
 /// Checks and reads the arguments of queue.declare.

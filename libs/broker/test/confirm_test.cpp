@@ -197,5 +197,33 @@ TEST_F(Confirms, GetsThatWaitAreLimited) {
             "channel closed 506 RESOURCE_ERROR - more than 2 basic.get wait for the disk");
 }
 
+TEST_F(Confirms, AQueueWithEarlyDeliveryHandsOutBeforeTheConfirm) {
+  Peer peer = open();
+  EXPECT_THAT(peer.declare("q", {.arguments = {{"x-early-delivery", "yes"}}}),
+              testing::StartsWith("channel closed 406 PRECONDITION_FAILED - invalid arg "
+                                  "'x-early-delivery' for queue 'q' in vhost '/'"));
+  peer = open(1, 2);
+  peer.declare("q", {.arguments = {{"x-early-delivery", true}}});
+  peer.declare("late");
+  peer.exchange("both", "fanout");
+  peer.bind("q", "both");
+  peer.bind("late", "both");
+  peer.consume("q");
+  peer.confirms();
+  is_settling = false;
+  peer.publish("both", "", "1");
+  EXPECT_THAT(peer.told(), testing::ElementsAre("c 1 1"));
+  peer.ack(1);
+  peer.call(wire::BasicGet{.queue = "late", .no_ack = true});
+  EXPECT_THAT(peer.told(), testing::IsEmpty()) << "other queues wait as ever";
+  settle();
+  EXPECT_THAT(peer.told(),
+              testing::UnorderedElementsAre("confirmed 1", "basic.get-ok 2 1, 0 left"));
+  peer.publish("both", "", "2");
+  EXPECT_THAT(peer.told(), testing::ElementsAre("c 3 2"));
+  crash();
+  EXPECT_THAT(ready("q"), testing::IsEmpty()) << "what a crash may take here, and only here";
+}
+
 }  // namespace
 }  // namespace pronto::broker
