@@ -72,7 +72,7 @@ Task<> insert(Transaction& tx, const Entry& entry) {
 
 Task<> update(Transaction& tx, const Entry& entry) {
   std::optional<std::int64_t> due;
-  if (entry.due) due = entry.due->time_since_epoch().count();
+  if (entry.due) due = pronto::millis_of(*entry.due);
   std::optional<std::string> placed;
   if (entry.placed) placed = pronto::to_json(*entry.placed);
   co_await tx.execute(

@@ -20,13 +20,12 @@ std::vector<pronto::Migration> Notifier::migrations() {
 
 Task<> Notifier::keep_secret(Transaction& tx, std::string order, std::string secret,
                              pronto::WallTime now) {
-  const auto millis = [](pronto::WallTime at) { return at.time_since_epoch().count(); };
   co_await tx.execute("delete from callback_secrets where kept_at > 0 and kept_at < $1",
-                      millis(now - secrets_kept));
+                      pronto::millis_of(now - secrets_kept));
   co_await tx.execute(
       "insert into callback_secrets (order_id, secret, kept_at) values ($1, $2, $3) on conflict do "
       "nothing",
-      std::move(order), std::move(secret), millis(now));
+      std::move(order), std::move(secret), pronto::millis_of(now));
 }
 
 Task<> Notifier::status(const OrderStatus& event, Transaction& tx) {

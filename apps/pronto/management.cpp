@@ -66,7 +66,7 @@ json::object to_json(const server::ConnectionView& connection) {
           {"recv_oct", connection.received_bytes},
           {"send_oct", connection.sent_bytes},
           {"send_pend", connection.outbox_bytes},
-          {"connected_at", connection.since.time_since_epoch().count()}};
+          {"connected_at", millis_of(connection.since)}};
 }
 
 json::object to_json(const server::Overview& now) {

@@ -24,10 +24,6 @@ std::string insert_sql(std::size_t row_count) {
   return sql;
 }
 
-std::int64_t count_of(WallTime time) {
-  return time.time_since_epoch().count();
-}
-
 }  // namespace
 
 Task<> Tables::migrate(Database& database) {
@@ -50,7 +46,7 @@ Task<bool> Tables::add_to_inbox(Transaction& transaction, std::string queue, std
   const Rows rows = co_await transaction.execute(
       "insert into bus_inbox (queue, message_id, seen_at) values ($1, $2, $3) on conflict do "
       "nothing",
-      std::move(queue), std::move(message_id), count_of(now));
+      std::move(queue), std::move(message_id), millis_of(now));
   co_return rows.changed_count > 0;
 }
 
@@ -58,7 +54,7 @@ Task<std::int64_t> Tables::expire_inbox(Transaction& transaction, WallTime until
   const Rows rows = co_await transaction.execute(
       "delete from bus_inbox where (queue, message_id) in (select queue, message_id from bus_inbox "
       "where seen_at < $1 limit $2)",
-      count_of(until), count_max);
+      millis_of(until), count_max);
   co_return rows.changed_count;
 }
 
@@ -71,7 +67,7 @@ Task<> Tables::add_to_outbox(Transaction& transaction,
     for (std::size_t row = begin; row < begin + count; ++row) {
       const WireMessage& message = messages[row];
       for (SqlValue& value :
-           to_parameters(instance_, count_of(message.time),
+           to_parameters(instance_, millis_of(message.time),
                          message.kind == MessageKind::event ? "event" : "command", message.type,
                          message.routing_key, message.id, message.key, message.source,
                          message.traceparent, message.body)) {
@@ -89,7 +85,7 @@ Task<std::vector<OutboxRow>> Tables::read_outbox(Database& database, std::int64_
       "select position, instance, made_at, kind, type, routing_key, message_id, message_key, "
       "source, traceparent, body from bus_outbox where position > $1 and (instance = $2 or made_at "
       "< $3) order by position limit $4",
-      position, instance_, count_of(adopt_until), count_max);
+      position, instance_, millis_of(adopt_until), count_max);
   std::vector<OutboxRow> read;
   read.reserve(rows.size());
   for (const Row& row : rows) {

@@ -93,7 +93,7 @@ client::Message again(const client::Delivery& delivery) {
 }
 
 void note_failure(Table& headers, const FailureNote& note) {
-  const std::int64_t at = note.at.time_since_epoch().count();
+  const std::int64_t at = millis_of(note.at);
   headers.set(attempts_header, std::int32_t{note.attempts});
   headers.set(error_header, cut(note.error, error_bytes_max));
   headers.set(handler_header, cut(note.handler, error_bytes_max));

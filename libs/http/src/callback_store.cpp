@@ -36,9 +36,6 @@ std::vector<Migration> migrations() {
   )sql"}};
 }
 
-std::int64_t millis_of(WallTime time) {
-  return time.time_since_epoch().count();
-}
 WallTime time_of(std::int64_t millis) {
   return WallTime{milliseconds{millis}};
 }

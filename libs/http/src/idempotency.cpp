@@ -30,10 +30,6 @@ std::vector<Migration> migrations() {
   )sql"}};
 }
 
-std::int64_t millis_of(WallTime time) {
-  return time.time_since_epoch().count();
-}
-
 bool is_printable(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7F; });
 }

@@ -12,6 +12,11 @@ using std::chrono::seconds;
 
 /// Time of day, UTC, in milliseconds since 1970: what is stored and shown.
 using WallTime = std::chrono::sys_time<std::chrono::milliseconds>;
+
+/// Milliseconds since 1970, as records, rows and JSON have it.
+constexpr std::int64_t millis_of(WallTime time) noexcept {
+  return time.time_since_epoch().count();
+}
 /// Time that never jumps: what timeouts are measured with.
 using SteadyTime = std::chrono::time_point<std::chrono::steady_clock, std::chrono::nanoseconds>;
 
