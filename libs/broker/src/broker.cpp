@@ -89,10 +89,8 @@ void Broker::Inside::finish(WallTime now) {
       return body;
     };
     for (const NewEntry& entry : new_entries) {
-      const BodyPosition position = appended.bodies[entry.body];
-      if (entry.queue->entries.set_position(entry.id, position)) {
-        count_live({position, entry.queue->entries.find(entry.id)->body.bytes}, true);
-      }
+      const BodyRef body = settled(entry.body);
+      if (entry.queue->entries.set_position(entry.id, body.position)) count_live(body, true);
       if (awaiting_durable.empty() || awaiting_durable.back().sequence != appended.sequence ||
           awaiting_durable.back().queue != entry.queue->id) {
         awaiting_durable.push_back({appended.sequence, entry.queue->id, 0});
@@ -264,7 +262,7 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
 }
 
 void Broker::on_time(WallTime time) {
-  const std::int64_t now = Inside::to_milliseconds(time);
+  const std::int64_t now = millis_of(time);
   std::vector<Queue*> unused;
   for (auto& [id, queue] : inside_->watched) {
     for (const Entry& entry : queue->entries.take_expired(now)) {

@@ -119,7 +119,7 @@ void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
   }
   const std::string tag = consumer.tag;
   channel.consumers.erase(tag);
-  queue.unused_since = to_milliseconds(now);
+  queue.unused_since = millis_of(now);
   if (queue.consumers.empty() && queue.is_auto_delete) {
     delete_queue(queue, now);
   } else {
@@ -134,7 +134,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicGe
   Queue& queue = **found;
   const Outcome allowed = check_exclusive(channel, queue);
   if (!allowed) return allowed.error();
-  queue.unused_since = to_milliseconds(now);
+  queue.unused_since = millis_of(now);
   const WaitingGet get{queue.id, method.no_ack};
   if (channel.waiting_gets.empty() && try_get(channel, get, now)) return {};
   if (channel.waiting_gets.size() >= limits.waiting_gets_max) {
@@ -155,12 +155,12 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
     return true;
   }
   Queue& queue = *found->second;
-  for (const Entry& entry : queue.entries.take_expired(to_milliseconds(now))) {
+  for (const Entry& entry : queue.entries.take_expired(millis_of(now))) {
     discard(queue, entry, "expired");
   }
   if (const auto front = queue.entries.front()) {
     // A publisher that looks for its message at once would be told that there is none.
-    if (!is_deliverable(queue, *front)) return false;
+    if (!is_stored(queue, *front) || !is_at_hand(queue, *front)) return false;
     const Entry entry = queue.entries.take_front();
     const std::uint64_t tag = ++channel.last_delivery_tag;
     effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
@@ -328,8 +328,7 @@ void Broker::Inside::touch_queues_of(Channel& channel) {
   for (auto& [tag, consumer] : channel.consumers) touch(*consumer->queue);
 }
 
-bool Broker::Inside::is_deliverable(Queue& queue, const Entry& front) {
-  if (!is_stored(queue, front)) return false;
+bool Broker::Inside::is_at_hand(Queue& queue, const Entry& front) {
   if (effects.is_at_hand(front.body)) return true;
   load_ahead(queue, front);
   return false;
@@ -383,7 +382,7 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 /// Hands ready messages to consumers in turn, while there are both.
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
   // What lives for no time at all has this one moment to be delivered in.
-  for (const Entry& entry : queue.entries.take_expired(to_milliseconds(now) - 1)) {
+  for (const Entry& entry : queue.entries.take_expired(millis_of(now) - 1)) {
     discard(queue, entry, "expired");
   }
   while (const auto front = queue.entries.front()) {
@@ -401,7 +400,7 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
       }
     }
     // Asked last: nothing is read from the disk for nobody.
-    if (!taker || !is_deliverable(queue, *front)) return;
+    if (!taker || !is_at_hand(queue, *front)) return;
     queue.next_consumer = next;
     hand_out(*taker, queue.entries.take_front());
   }

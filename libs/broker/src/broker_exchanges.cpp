@@ -7,6 +7,14 @@ namespace pronto::broker {
 using wire::Fault;
 using wire::ReplyCode;
 
+namespace {
+
+std::string exchange_subject(std::string_view name, std::string_view host) {
+  return fmt::format("exchange '{}' in vhost '{}'", name, host);
+}
+
+}  // namespace
+
 Result<Exchange*, Fault> Broker::Inside::need_exchange(Channel& channel, std::string_view name) {
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const auto found = host.exchanges.find(name);

@@ -241,13 +241,13 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
       const std::int64_t own = *parse_expiration(*properties.expiration);
       ttl = ttl ? std::min(*ttl, own) : own;
     }
-    if (ttl) entry.expires_at = to_milliseconds(now) + *ttl;
+    if (ttl) entry.expires_at = millis_of(now) + *ttl;
     entry.is_journaled = is_written(queue);
     entry.body = entry.is_journaled ? journaled : kept;
     if (entry.is_journaled) {
       record(EnqueueRecord{queue->id, entry.sequence, 0, body_bytes, entry.priority,
                            entry.expires_at});
-      new_entries.push_back({queue, entry.id(), number_of_provisional(journaled.position)});
+      new_entries.push_back({queue, entry.id(), journaled});
     }
     ++queue->published_total;
     queue->entries.append(entry);

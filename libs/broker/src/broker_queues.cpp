@@ -11,6 +11,18 @@ namespace {
 
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
 
+std::string queue_subject(std::string_view name, std::string_view host) {
+  return fmt::format("queue '{}' in vhost '{}'", name, host);
+}
+
+Fault locked(const std::string& subject) {
+  return Fault{ReplyCode::resource_locked,
+               fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
+                           "declared on another connection or the exclusive property value does "
+                           "not match that of the original declaration.",
+                           subject)};
+}
+
 }  // namespace
 
 /// An empty name means the queue that the channel declared last.
@@ -91,7 +103,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     const Outcome allowed = check_exclusive(channel, **known);
     if (!allowed) return allowed.error();
     name = (*known)->name;
-    (*known)->unused_since = to_milliseconds(now);
+    (*known)->unused_since = millis_of(now);
     return ok((*known)->entries.ready_count(), (*known)->consumers.size());
   }
   if (name.empty()) {
@@ -121,7 +133,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
     }
     const auto same = check_equivalent(method.arguments, known.table, subject);
     if (!same) return same.error();
-    known.unused_since = to_milliseconds(now);
+    known.unused_since = millis_of(now);
     return ok(known.entries.ready_count(), known.consumers.size());
   }
   auto arguments = parse_queue_arguments(method.arguments, subject);
@@ -152,7 +164,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   made->is_durable = is_durable;
   made->is_auto_delete = method.auto_delete;
   if (method.exclusive) made->owner = channel.connection->id;
-  made->unused_since = to_milliseconds(now);
+  made->unused_since = millis_of(now);
   if (made->is_durable && !made->owner) {
     record(QueueDeclaredRecord{made->id, host.name, name, made->is_auto_delete, made->table});
   }
@@ -191,7 +203,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
     ++host.binding_count;
     if (is_durable) record(std::move(written));
   }
-  (*queue)->unused_since = to_milliseconds(now);
+  (*queue)->unused_since = millis_of(now);
   if (!method.no_wait) send(channel, wire::QueueBindOk{});
   return {};
 }

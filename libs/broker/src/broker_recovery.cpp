@@ -166,7 +166,7 @@ void Broker::finish_recovery(WallTime now) {
   }
   for (auto& [name, host] : inside_->hosts) {
     for (auto& [queue_name, queue] : host.queues) {
-      queue->unused_since = Inside::to_milliseconds(now);
+      queue->unused_since = millis_of(now);
       queue->durable_sequence = queue->last_sequence;
       // They may have been with a consumer when the process ended.
       queue->entries.set_redelivered_upto(queue->last_sequence);

@@ -124,7 +124,7 @@ struct DeadLetterJob {
 struct NewEntry {
   Queue* queue = nullptr;
   EntryId id;
-  std::size_t body = 0;  ///< its number in the unit
+  BodyRef body;  ///< provisional
 };
 
 /// A queue that waits for its entries up to `upto` to become durable.
@@ -231,8 +231,8 @@ class Broker::Inside {
     return connection.has_credit && effects.has_credit(connection.id);
   }
   void hand_out(Consumer& consumer, const Entry& entry);
-  /// Whether the front entry can be handed out now. What it waits for is on its way.
-  bool is_deliverable(Queue& queue, const Entry& front);
+  /// Whether the front entry's content is at hand; if not, it is on its way then.
+  bool is_at_hand(Queue& queue, const Entry& front);
   /// Whether an entry may be delivered as far as the journal is concerned.
   static bool is_stored(const Queue& queue, const Entry& entry) {
     return !entry.is_journaled || queue.arguments.is_early ||
@@ -289,7 +289,6 @@ class Broker::Inside {
   void send(const Channel& channel, const M& method) {
     effects.send(channel.connection->id, channel.id, wire::Method{method});
   }
-  static std::int64_t to_milliseconds(WallTime time) { return time.time_since_epoch().count(); }
 
   Effects& effects;
   Random& random;

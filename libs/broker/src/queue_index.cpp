@@ -91,18 +91,23 @@ void QueueIndex::append(const Entry& entry) {
   ++level.live_count;
   ++live_count_;
   count_ready(level, page.slots.back(), true);
-  if (entry.delivery_count != 0) delivery_counts_[entry.sequence] = entry.delivery_count;
+}
+
+std::optional<std::size_t> QueueIndex::page_of(const Level& level, std::uint64_t sequence) {
+  const auto after = std::ranges::upper_bound(
+      level.pages, sequence, {},
+      [](const std::unique_ptr<Page>& page) { return page->first_sequence; });
+  if (after == level.pages.begin()) return std::nullopt;
+  return static_cast<std::size_t>(after - level.pages.begin()) - 1;
 }
 
 std::optional<QueueIndex::Place> QueueIndex::place_of(const Level& level,
                                                       std::uint64_t sequence) const {
-  const auto& pages = level.pages;
-  const auto after = std::ranges::upper_bound(
-      pages, sequence, {}, [](const std::unique_ptr<Page>& page) { return page->first_sequence; });
-  if (after == pages.begin()) return std::nullopt;
-  const auto found = std::prev(after);
-  const auto& slots = (*found)->slots;
-  const std::uint64_t delta = sequence - (*found)->first_sequence;
+  const auto number = page_of(level, sequence);
+  if (!number) return std::nullopt;
+  const Page& page = *level.pages[*number];
+  const auto& slots = page.slots;
+  const std::uint64_t delta = sequence - page.first_sequence;
   if (slots.empty() || delta > slots.back().delta) return std::nullopt;
   // Where nothing has left and nothing went to another priority, it is the one of that number.
   std::size_t slot = std::min<std::uint64_t>(delta, slots.size() - 1);
@@ -113,7 +118,7 @@ std::optional<QueueIndex::Place> QueueIndex::place_of(const Level& level,
     if (slots[slot].delta != delta) return std::nullopt;
   }
   if (slots[slot].is_removed) return std::nullopt;
-  return Place{static_cast<std::size_t>(found - pages.begin()), slot};
+  return Place{*number, slot};
 }
 
 Entry QueueIndex::entry_at(const Level& level, Place place) const {
@@ -164,35 +169,45 @@ void QueueIndex::take_out(Level& level, Place place) {
   }
 }
 
-std::optional<Entry> QueueIndex::front() {
+QueueIndex::Level* QueueIndex::highest_ready() {
   for (std::size_t word = ready_levels_.size(); word-- > 0;) {
     if (ready_levels_[word] == 0) continue;
-    Level& level =
-        levels_[word * 64 + static_cast<std::size_t>(std::bit_width(ready_levels_[word])) - 1];
-    return entry_at(level, first_ready(level));
+    return &levels_[word * 64 + static_cast<std::size_t>(std::bit_width(ready_levels_[word])) - 1];
   }
-  return std::nullopt;
+  return nullptr;
+}
+
+QueueIndex::Level* QueueIndex::lowest_ready() {
+  for (std::size_t word = 0; word < ready_levels_.size(); ++word) {
+    if (ready_levels_[word] == 0) continue;
+    return &levels_[word * 64 + static_cast<std::size_t>(std::countr_zero(ready_levels_[word]))];
+  }
+  return nullptr;
+}
+
+Entry QueueIndex::take_first(Level& level) {
+  const Place place = first_ready(level);
+  const Entry entry = entry_at(level, place);
+  take_out(level, place);
+  return entry;
+}
+
+std::optional<Entry> QueueIndex::front() {
+  Level* level = highest_ready();
+  if (!level) return std::nullopt;
+  return entry_at(*level, first_ready(*level));
 }
 
 Entry QueueIndex::take_front() {
-  const auto entry = front();
-  PRONTO_ASSERT(entry.has_value());
-  Level& level = level_of(entry->priority);
-  take_out(level, first_ready(level));
-  return *entry;
+  Level* level = highest_ready();
+  PRONTO_ASSERT(level);
+  return take_first(*level);
 }
 
 Entry QueueIndex::take_oldest() {
-  for (std::size_t word = 0; word < ready_levels_.size(); ++word) {
-    if (ready_levels_[word] == 0) continue;
-    Level& level =
-        levels_[word * 64 + static_cast<std::size_t>(std::countr_zero(ready_levels_[word]))];
-    const Place place = first_ready(level);
-    const Entry entry = entry_at(level, place);
-    take_out(level, place);
-    return entry;
-  }
-  PRONTO_ASSERT(false);
+  Level* level = lowest_ready();
+  PRONTO_ASSERT(level);
+  return take_first(*level);
 }
 
 std::optional<Entry> QueueIndex::take(EntryId id) {
@@ -332,10 +347,7 @@ std::vector<Entry> QueueIndex::take_expired(std::int64_t now) {
     Page& page = *expiries_.begin()->second;
     forget_expiry(page);
     Level& level = levels_[page.priority];
-    const auto after = std::ranges::upper_bound(
-        level.pages, page.first_sequence, {},
-        [](const std::unique_ptr<Page>& one) { return one->first_sequence; });
-    Place at{static_cast<std::size_t>(after - level.pages.begin()) - 1, 0};
+    Place at{*page_of(level, page.first_sequence), 0};
     std::int64_t next = 0;
     for (; at.slot < page.slots.size(); ++at.slot) {
       const std::int64_t expires = page.expires[at.slot];

@@ -146,7 +146,13 @@ class QueueIndex {
   static Slot& slot_at(Level& level, Place place) {
     return level.pages[place.page]->slots[place.slot];
   }
-  Place first_ready(Level& level);
+  /// The page that would hold `sequence`, by number; nothing when all begin after it.
+  static std::optional<std::size_t> page_of(const Level& level, std::uint64_t sequence);
+  /// The level of the highest priority that has a ready entry, or null; or of the lowest.
+  Level* highest_ready();
+  Level* lowest_ready();
+  static Place first_ready(Level& level);
+  Entry take_first(Level& level);
   void take_out(Level& level, Place place);
   void mark_removed(Level& level, Place place);
   void tidy(Level& level, std::size_t page);

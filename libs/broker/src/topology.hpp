@@ -11,14 +11,6 @@
 
 namespace pronto::broker {
 
-inline std::string exchange_subject(std::string_view name, std::string_view host) {
-  return fmt::format("exchange '{}' in vhost '{}'", name, host);
-}
-
-inline std::string queue_subject(std::string_view name, std::string_view host) {
-  return fmt::format("queue '{}' in vhost '{}'", name, host);
-}
-
 inline wire::Fault on_default_exchange() {
   return wire::Fault{wire::ReplyCode::access_refused,
                      "operation not permitted on the default exchange"};
@@ -40,15 +32,6 @@ inline wire::Fault bindings_are_full(const Limits& limits, const std::string& ho
   return wire::Fault{
       wire::ReplyCode::precondition_failed,
       fmt::format("limit of bindings in vhost '{}' ({}) is reached", host, limits.bindings_max)};
-}
-
-inline wire::Fault locked(const std::string& subject) {
-  return wire::Fault{
-      wire::ReplyCode::resource_locked,
-      fmt::format("cannot obtain exclusive access to locked {}. It could be originally "
-                  "declared on another connection or the exclusive property value does "
-                  "not match that of the original declaration.",
-                  subject)};
 }
 
 inline wire::Fault refused(const std::string& subject, std::string_view user) {
