@@ -256,47 +256,38 @@ void BrokerHost::Inside::schedule_fetches() {
   });
 }
 
-/// Has the oldest fetches answered: from memory at once, the others by the reader, which blocks on
-/// the disk.
+/// Has the oldest fetches answered; what is not in memory by the reader, which blocks on the disk.
 void BrokerHost::Inside::run_fetches() {
   constexpr std::size_t fetches_of_a_turn_max = 256;  // others want their turn, too
   constexpr std::uint64_t bytes_of_a_turn_max = 8 * 1024 * 1024;
-  std::vector<Fetched> known;
-  std::vector<Fetch> unknown;
+  std::vector<Fetched> turn;
   std::uint64_t bytes = 0;
-  for (std::size_t count = 0;
-       count < fetches_of_a_turn_max && bytes < bytes_of_a_turn_max && !fetches_.empty(); ++count) {
+  bool is_missing = false;
+  while (turn.size() < fetches_of_a_turn_max && bytes < bytes_of_a_turn_max && !fetches_.empty()) {
     const Fetch fetch = fetches_.front();
     fetches_.pop_front();
-    if (broker::ContentPtr content = store_.find(fetch.body.position)) {
-      known.push_back({fetch, std::move(content)});
-    } else {
-      bytes += fetch.body.bytes;
-      unknown.push_back(fetch);
-    }
+    turn.push_back({fetch, store_.find(fetch.body.position)});
+    if (*turn.back().content) continue;
+    is_missing = true;
+    bytes += fetch.body.bytes;
   }
-  const auto read_all = [](Inside& self, const std::vector<Fetch>& fetches) {
-    std::vector<Fetched> fetched;
-    fetched.reserve(fetches.size());
-    for (const Fetch& fetch : fetches) fetched.push_back({fetch, self.read_content(fetch.body)});
-    return fetched;
+  const auto read_missing = [this](std::vector<Fetched>& of) {
+    for (auto& [fetch, content] : of) {
+      if (!*content) content = read_content(fetch.body);
+    }
   };
-  if (unknown.empty() || !reader_) {
-    for (Fetched& one : read_all(*this, unknown)) known.push_back(std::move(one));
-    on_read(known);
+  if (!is_missing || !reader_) {
+    read_missing(turn);
+    on_read(turn);
     return;
   }
-  for (const Fetched& one : known) {
-    engine_.on_fetched(one.fetch.ticket, *one.content, loop.wall_now());
-  }
   // The reader ends before the host does.
-  reader_->post([this, alive = alive_, read_all, unknown = std::move(unknown)] {
-    loop.post([alive, fetched = read_all(*this, unknown)] {
-      if (alive->host) alive->host->on_read(fetched);
+  reader_->post([this, alive = alive_, read_missing, turn = std::move(turn)]() mutable {
+    read_missing(turn);
+    loop.post([alive, turn = std::move(turn)] {
+      if (alive->host) alive->host->on_read(turn);
     });
   });
-  settle_all();
-  touch();
 }
 
 void BrokerHost::Inside::on_read(const std::vector<Fetched>& fetched) {

@@ -105,10 +105,9 @@ class BrokerHost::Inside final : public broker::Effects {
     broker::BodyRef body;
     broker::FetchTicket ticket;
   };
-  /// A fetch that the journal was read for.
   struct Fetched {
     Fetch fetch;
-    Result<broker::ContentPtr> content;
+    Result<broker::ContentPtr> content;  ///< null: still to be read
   };
   struct HeldUnit {
     std::vector<journal::RecordType> types;
