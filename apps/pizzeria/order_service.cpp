@@ -62,23 +62,32 @@ Problem not_published(const pronto::BusFailure& failure, bool has_key) {
                            seconds{5});
 }
 
+/// What the order log has made.
+const Order& order_of(const http::Operation& operation) {
+  return static_cast<const OrderOperation&>(operation).order;
+}
+
 }  // namespace
 
-Task<std::optional<http::Operation>> OrderLog::find_operation(std::string id) {
-  const std::optional<Order> order = co_await history_.find(std::move(id));
-  if (!order) co_return std::nullopt;
-  http::Operation operation{.id = order->id,
-                            .log = {},
-                            .is_final = is_final(order->status()),
-                            .body = json::serialize(to_json(*order, ids_))};
-  for (const Step& step : order->journey) {
-    const json::object data{{"order", order->id},
-                            {"status", step.status},
-                            {"at", step.at},
-                            {"sequence", step.sequence}};
-    operation.log.push_back({step.sequence, json::serialize(data)});
+std::string OrderOperation::body() const {
+  return json::serialize(to_json(order, ids_));
+}
+
+std::vector<http::Operation::Entry> OrderOperation::log_after(std::int64_t seen) const {
+  std::vector<Entry> entries;
+  for (const Step& step : order.journey) {
+    if (step.sequence <= seen) continue;
+    const json::object data{
+        {"order", order.id}, {"status", step.status}, {"at", step.at}, {"sequence", step.sequence}};
+    entries.push_back({step.sequence, json::serialize(data)});
   }
-  co_return operation;
+  return entries;
+}
+
+Task<http::OperationPtr> OrderLog::find_operation(std::string id) {
+  std::optional<Order> order = co_await history_.find(std::move(id));
+  if (!order) co_return nullptr;
+  co_return std::make_shared<OrderOperation>(std::move(*order), ids_);
 }
 
 OrderService::OrderService(OrderServiceParts parts, Options options)
@@ -352,7 +361,7 @@ Task<http::Response> OrderService::publish(Request& request, Visitor visitor, Or
   if (claim) claim->finish(body);
   // Whoever waits is shown how far it came.
   if (const auto seen = co_await operations_.wait_as_preferred(request, id)) {
-    if (const auto shown = co_await history_.find(id)) body = accepted_body(*shown, order);
+    body = accepted_body(order_of(*seen), order);
   }
   co_return operations_.applied(request, accepted(request, id, std::move(body)));
 }
@@ -384,10 +393,9 @@ Task<http::Response> OrderService::show(Request& request) {
     return http::unavailable("The order is accepted; its history is not there yet.", seconds{2});
   };
   if (request.wants_html()) {
-    if (!co_await operations_.find(id)) co_return unknown();
-    const auto order = co_await history_.find(id);
-    if (!order) co_return unknown();
-    co_return order_page(request, *order, parts_.ids, parts_.loop.wall_now());
+    const auto operation = co_await operations_.find(id);
+    if (!operation) co_return unknown();
+    co_return order_page(request, order_of(*operation), parts_.ids, parts_.loop.wall_now());
   }
   auto shown = co_await operations_.show(request, id);
   if (!shown) co_return unknown();

@@ -35,11 +35,28 @@ struct OrderServiceParts {
   Capacity& capacity;
 };
 
-/// Orders as operations, from the history.
+/// An order as an operation: its journey is the log.
+class OrderOperation final : public pronto::http::Operation {
+ public:
+  OrderOperation(Order of, const OrderIds& ids) : order{std::move(of)}, ids_{ids} {}
+
+  const std::string& id() const override { return order.id; }
+  std::int64_t sequence() const override { return order.sequence(); }
+  bool is_final() const override { return pizzeria::is_final(order.status()); }
+  std::string body() const override;
+  std::vector<Entry> log_after(std::int64_t seen) const override;
+
+  const Order order;
+
+ private:
+  const OrderIds& ids_;
+};
+
+/// Orders as operations, each an `OrderOperation`, from the history.
 class OrderLog final : public pronto::http::OperationStore {
  public:
   OrderLog(const History& history, const OrderIds& ids) : history_{history}, ids_{ids} {}
-  pronto::Task<std::optional<pronto::http::Operation>> find_operation(std::string id) override;
+  pronto::Task<pronto::http::OperationPtr> find_operation(std::string id) override;
 
  private:
   const History& history_;
@@ -68,7 +85,7 @@ class OrderService {
   /// Looks once. Until that has worked nothing is accepted: the limit could not be kept.
   pronto::Task<> refresh();
   bool knows_kitchen() const { return knows_kitchen_; }
-  /// To be told of each status, for the measured rate.
+  /// To be told of each that is heard of: for who waits for the order, and for the measured rate.
   void on_placed(const OrderPlaced& event);
   void on_status(const OrderStatus& event);
 

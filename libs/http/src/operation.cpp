@@ -17,7 +17,7 @@ constexpr seconds far_pause{1};
 }  // namespace
 
 std::string etag_of(const Operation& operation) {
-  return fmt::format("\"{}-{}\"", operation.id, operation.sequence());
+  return fmt::format("\"{}-{}\"", operation.id(), operation.sequence());
 }
 
 Operations::Operations(Loop& loop, OperationStore& store, Options options)
@@ -46,21 +46,21 @@ void Operations::on_entry(const std::string& id, std::int64_t sequence) {
   }
 }
 
-Task<std::optional<Operation>> Operations::find(std::string id) {
+Task<OperationPtr> Operations::find(std::string id) {
   co_return co_await find_after(std::move(id), 0, options_.first_entry_limit);
 }
 
-Task<std::optional<Operation>> Operations::find_after(std::string id, std::int64_t seen,
-                                                      SteadyTime::duration limit) {
+Task<OperationPtr> Operations::find_after(std::string id, std::int64_t seen,
+                                          SteadyTime::duration limit) {
   const auto watching = watch(id);
   const SteadyTime until = loop_.now() + limit;
   SteadyTime::duration pause = first_pause;
   for (;;) {
-    std::optional<Operation> operation = co_await store_.find_operation(id);
+    OperationPtr operation = co_await store_.find_operation(id);
     const bool is_known = operation && operation->sequence() > 0;
-    if (is_known && (operation->sequence() > seen || operation->is_final)) co_return operation;
+    if (is_known && (operation->sequence() > seen || operation->is_final())) co_return operation;
     const SteadyTime now = loop_.now();
-    if (now >= until) co_return is_known ? std::move(operation) : std::nullopt;
+    if (now >= until) co_return is_known ? std::move(operation) : nullptr;
     // Once an entry was heard of its row is a moment away; until then the news wakes us, and a slow
     // look now and then is for those that came while nobody listened.
     const bool is_near = !is_known || watching->sequence > operation->sequence();
@@ -78,13 +78,12 @@ Response Operations::accepted(std::string location, std::string body) {
       .with("Cache-Control", "no-store");
 }
 
-Task<std::optional<Operation>> Operations::wait_as_preferred(const Request& request,
-                                                             std::string id) {
+Task<OperationPtr> Operations::wait_as_preferred(const Request& request, std::string id) {
   const auto wait = request.prefer_wait(options_.wait_max);
-  if (!wait) co_return std::nullopt;
+  if (!wait) co_return nullptr;
   const SteadyTime until = loop_.now() + *wait;
-  std::optional<Operation> operation;
-  while (!operation || !operation->is_final) {
+  OperationPtr operation;
+  while (!operation || !operation->is_final()) {
     const SteadyTime now = loop_.now();
     if (now >= until) break;
     const std::int64_t seen = operation ? operation->sequence() : 0;
@@ -109,12 +108,12 @@ Task<std::optional<Response>> Operations::show(const Request& request, std::stri
   // Without an entity tag, the next change is the one after what is known now.
   const bool is_current =
       !request.headers.find("If-None-Match") || request.has_seen(etag_of(*operation));
-  if (wait && is_current && !operation->is_final) {
+  if (wait && is_current && !operation->is_final()) {
     if (auto next = co_await find_after(std::move(id), operation->sequence(), *wait)) {
       operation = std::move(next);
     }
   }
-  Response response = Response::json_text(200, operation->body);
+  Response response = Response::json_text(200, operation->body());
   response.with("Cache-Control", "no-cache");
   co_return applied(request, conditional(request, std::move(response), etag_of(*operation)));
 }
@@ -128,15 +127,14 @@ Response Operations::events(const Request& request, std::string id) {
       const auto operation = co_await find_after(id, seen, options_.stream_wait_max);
       if (!operation) co_return;
       const std::int64_t before = seen;
-      for (const Operation::Entry& entry : operation->log) {
-        if (entry.sequence <= seen) continue;
+      for (const Operation::Entry& entry : operation->log_after(seen)) {
         const auto sent = co_await writer.send({.id = std::to_string(entry.sequence),
                                                 .name = options_.event_name,
                                                 .data = entry.data});
         if (!sent) co_return;
         seen = entry.sequence;
       }
-      if (operation->is_final || seen == before) co_return;
+      if (operation->is_final() || seen == before) co_return;
     }
   });
 }

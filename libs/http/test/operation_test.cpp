@@ -18,17 +18,40 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
+class Counted final : public Operation {
+ public:
+  Counted(std::string name, std::int64_t count, bool has_ended)
+      : id_{std::move(name)}, count_{count}, has_ended_{has_ended} {}
+
+  const std::string& id() const override { return id_; }
+  std::int64_t sequence() const override { return count_; }
+  bool is_final() const override { return has_ended_; }
+  std::string body() const override { return "{\"at\":" + std::to_string(count_) + "}"; }
+  std::vector<Entry> log_after(std::int64_t seen) const override {
+    std::vector<Entry> entries;
+    while (seen < count_) {
+      ++seen;
+      entries.push_back({seen, "{\"n\":" + std::to_string(seen) + "}"});
+    }
+    return entries;
+  }
+
+ private:
+  std::string id_;
+  std::int64_t count_;
+  bool has_ended_;
+};
+
 /// Operations in a map, as a store would have them.
 class MapStore final : public OperationStore {
  public:
-  Task<std::optional<Operation>> find_operation(std::string id) override {
+  Task<OperationPtr> find_operation(std::string id) override {
     ++asked_count;
     const auto found = operations.find(id);
-    if (found == operations.end()) co_return std::nullopt;
-    co_return found->second;
+    co_return found == operations.end() ? nullptr : found->second;
   }
 
-  std::map<std::string, Operation> operations;
+  std::map<std::string, OperationPtr> operations;
   int asked_count = 0;
 };
 
@@ -43,7 +66,8 @@ class OperationsTest : public testing::Test {
     const std::string id = request.path.substr(1);
     if (request.method == "POST") {
       std::string body = "{}";
-      if (const auto seen = co_await operations_.wait_as_preferred(request, id)) body = seen->body;
+      if (const auto seen = co_await operations_.wait_as_preferred(request, id))
+        body = seen->body();
       co_return operations_.applied(request, Operations::accepted("/" + id, std::move(body)));
     }
     if (request.headers.find("Accept") == "text/event-stream") {
@@ -56,12 +80,9 @@ class OperationsTest : public testing::Test {
 
   /// The log gets an entry; who waits is told when `is_heard`.
   void add(bool is_final = false, bool is_heard = true) {
-    Operation& operation = store_.operations["a"];
-    operation.id = "a";
-    const std::int64_t sequence = operation.sequence() + 1;
-    operation.log.push_back({sequence, "{\"n\":" + std::to_string(sequence) + "}"});
-    operation.is_final = is_final;
-    operation.body = "{\"at\":" + std::to_string(sequence) + "}";
+    OperationPtr& operation = store_.operations["a"];
+    const std::int64_t sequence = operation ? operation->sequence() + 1 : 1;
+    operation = std::make_shared<Counted>("a", sequence, is_final);
     if (is_heard) operations_.on_entry("a", sequence);
     loop_.run_until_idle();
   }

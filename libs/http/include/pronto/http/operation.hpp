@@ -16,20 +16,31 @@
 
 namespace pronto::http {
 
-/// Work that a request began and that goes on after its answer, as far as its log tells.
-struct Operation {
+/// Work that a request began and that goes on after its answer, as far as its log tells. It is what
+/// it was when it was read; what it shows is made when it is asked for.
+class Operation {
+ public:
   struct Entry {
     std::int64_t sequence = 0;
     std::string data;  ///< JSON, as an event stream sends it
   };
 
-  std::string id;
-  std::vector<Entry> log;  ///< by sequence, which counts from 1
-  bool is_final = false;   ///< nothing follows
-  std::string body;        ///< JSON: what the status resource shows
+  Operation() = default;
+  Operation(const Operation&) = delete;
+  Operation& operator=(const Operation&) = delete;
+  virtual ~Operation() = default;
 
-  std::int64_t sequence() const noexcept { return log.empty() ? 0 : log.back().sequence; }
+  virtual const std::string& id() const = 0;
+  /// Of the newest entry of its log, which counts from 1; 0 while there is none.
+  virtual std::int64_t sequence() const = 0;
+  /// Whether nothing follows.
+  virtual bool is_final() const = 0;
+  /// What the status resource shows, JSON.
+  virtual std::string body() const = 0;
+  /// The entries after `seen`, by sequence.
+  virtual std::vector<Entry> log_after(std::int64_t seen) const = 0;
 };
+using OperationPtr = std::shared_ptr<const Operation>;
 
 /// Where operations are read from. Runs on: the loop's thread.
 class OperationStore {
@@ -39,9 +50,9 @@ class OperationStore {
   OperationStore& operator=(const OperationStore&) = delete;
   virtual ~OperationStore() = default;
 
-  /// The operation as it is now; nothing while none of its log is there. Errors: throws what its
+  /// The operation as it is now; null while none of its log is there. Errors: throws what its
   /// database throws.
-  virtual Task<std::optional<Operation>> find_operation(std::string id) = 0;
+  virtual Task<OperationPtr> find_operation(std::string id) = 0;
 };
 
 /// The ways to receive what becomes of an operation: status resource, long poll and event stream
@@ -67,23 +78,22 @@ class Operations {
   /// The log has got an entry: wakes who waits. What nobody tells is found by looking now and then.
   void on_entry(const std::string& id, std::int64_t sequence);
 
-  /// The operation; nothing when none of its log came within `Options::first_entry_limit`.
-  Task<std::optional<Operation>> find(std::string id);
+  /// The operation; null when none of its log came within `Options::first_entry_limit`.
+  Task<OperationPtr> find(std::string id);
   /// The operation once it has an entry after `seen` or has ended, at the latest after `limit` as
-  /// it is then. Returns: nothing when none of its log is there.
-  Task<std::optional<Operation>> find_after(std::string id, std::int64_t seen,
-                                            SteadyTime::duration limit);
+  /// it is then. Returns: null when none of its log is there.
+  Task<OperationPtr> find_after(std::string id, std::int64_t seen, SteadyTime::duration limit);
 
   /// 202 with `Location`, not to be stored by caches.
   static Response accepted(std::string location, std::string body);
   /// For an accept: waits as `Prefer: wait=N` asks, until the operation has ended.
-  /// Returns: nothing when the client does not ask, or nothing is known yet.
-  Task<std::optional<Operation>> wait_as_preferred(const Request& request, std::string id);
+  /// Returns: null when the client does not ask, or nothing is known yet.
+  Task<OperationPtr> wait_as_preferred(const Request& request, std::string id);
   /// Adds `Preference-Applied` when the client had asked to wait.
   Response applied(const Request& request, Response response) const;
   /// The status resource: 200 with `ETag`; 304 when the client has seen that one; with
   /// `Prefer: wait=N` not before it changes or N seconds have passed.
-  /// Returns: nothing as `find`.
+  /// Returns: nothing when `find` returns null.
   Task<std::optional<Response>> show(const Request& request, std::string id);
   /// An event for each entry after `Last-Event-ID`, with its sequence as id, until the end.
   Response events(const Request& request, std::string id);
