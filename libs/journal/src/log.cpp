@@ -12,21 +12,36 @@
 #include "pronto/base/text.hpp"
 
 namespace pronto::journal {
+
 namespace {
 
-constexpr const char* spare_name = "spare";
+std::string numbered(std::uint32_t number, std::string_view ending) {
+  return fmt::format("{:08}{}", number, ending);
+}
+
+std::optional<std::uint32_t> number_of(const std::string& name, std::string_view ending) {
+  if (name.size() != 8 + ending.size() || !name.ends_with(ending)) return std::nullopt;
+  const auto number = parse_unsigned(std::string_view{name}.substr(0, 8));
+  if (!number) return std::nullopt;
+  return static_cast<std::uint32_t>(*number);
+}
+
+constexpr std::string_view segment_ending = ".log";
+constexpr std::string_view checkpoint_ending = ".checkpoint";
 
 }  // namespace
 
 std::string segment_name(std::uint32_t number) {
-  return fmt::format("{:08}.log", number);
+  return numbered(number, segment_ending);
 }
-
 std::optional<std::uint32_t> segment_number(const std::string& name) {
-  if (name.size() != 12 || !name.ends_with(".log")) return std::nullopt;
-  const auto number = parse_unsigned(std::string_view{name}.substr(0, 8));
-  if (!number) return std::nullopt;
-  return static_cast<std::uint32_t>(*number);
+  return number_of(name, segment_ending);
+}
+std::string checkpoint_name(std::uint32_t number) {
+  return numbered(number, checkpoint_ending);
+}
+std::optional<std::uint32_t> checkpoint_number(const std::string& name) {
+  return number_of(name, checkpoint_ending);
 }
 
 Log::Inside::Inside(std::unique_ptr<Disk> folder, Options chosen)
@@ -43,7 +58,8 @@ Log::Inside::~Inside() {
   if (preparer.joinable()) preparer.join();
 }
 
-Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number, Fill fill) {
+/// A file of a segment's size under the name of the spare.
+Result<std::unique_ptr<File>> Log::Inside::new_file(Fill fill) {
   if (const auto free = disk->free_bytes(); !free) {
     return free.error();
   } else if (*free < options.segment_bytes + options.free_bytes_min) {
@@ -55,13 +71,48 @@ Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number, Fi
     (void)disk->remove(spare_name);  // the space it took is of use to others
     return grown.error();
   }
+  return file;
+}
+
+/// As `new_file`, from a segment that nobody reads: its blocks were written, so syncs are fast.
+/// What it held is of an older epoch or sequence. Returns: null when there is none.
+std::unique_ptr<File> Log::Inside::recycled_file() {
+  for (;;) {
+    std::uint32_t number = 0;
+    {
+      const std::lock_guard lock{mutex};
+      if (recyclable.empty()) return nullptr;
+      number = recyclable.front();
+      recyclable.pop_front();
+    }
+    auto file = disk->open(segment_name(number));
+    if (!file) continue;
+    const auto size = (*file)->size();
+    if (!size || *size != options.segment_bytes) {
+      (void)disk->remove(segment_name(number));
+      continue;
+    }
+    if (!disk->rename(segment_name(number), spare_name)) continue;
+    const std::lock_guard lock{mutex};
+    ++statistics.segments_recycled_total;
+    return std::move(*file);
+  }
+}
+
+Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number, Fill fill) {
+  std::unique_ptr<File> file = recycled_file();
+  if (!file) {
+    auto made = new_file(fill);
+    if (!made) return made;
+    file = std::move(*made);
+  }
   const Bytes header = encode(SegmentHeader{format_version, number, epoch});
   const BytesView part = header;
-  if (auto wrote = (*file)->write_at(0, {&part, 1}); !wrote) return wrote.error();
-  if (auto synced = (*file)->sync_data(); !synced) return synced.error();
+  if (auto wrote = file->write_at(0, {&part, 1}); !wrote) return wrote.error();
+  if (auto synced = file->sync_data(); !synced) return synced.error();
   if (auto named = disk->rename(spare_name, segment_name(number)); !named) return named.error();
   if (auto synced = disk->sync_folder(); !synced) return synced.error();
-  return std::move(*file);
+  return file;
 }
 
 /// Makes the segment after the current one, if it is not there. Called without the lock by whoever
@@ -87,13 +138,17 @@ void Log::Inside::run_preparer() {
   pthread_setname_np(pthread_self(), "pronto-prepare");
   std::unique_lock lock{mutex};
   for (;;) {
-    prepare.wait(lock, [this] { return stopping || wants_spare; });
+    prepare.wait(lock, [this] { return stopping || wants_spare || is_checkpoint_due(); });
     if (stopping) return;
+    const bool is_for_spare = wants_spare;
     lock.unlock();
-    const auto made = prepare_spare();
+    if (is_for_spare) {
+      // On a full disk the owner asks again with its next append.
+      (void)prepare_spare();
+    } else {
+      write_due_checkpoint();
+    }
     lock.lock();
-    // On a full disk the owner asks again with its next append.
-    (void)made;
     done.notify_all();
   }
 }
@@ -234,6 +289,11 @@ Result<bool> Log::Inside::write_once() {
     told_unit = durable_when_done;
   }
   done.notify_all();
+  if (options.threading == Threading::manual) {
+    write_due_checkpoint();
+  } else {
+    prepare.notify_one();
+  }
   return true;
 }
 
@@ -325,6 +385,7 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need) {
     if (is_last) (*batch)->last_unit = sequence;
   }
   inside.last_unit = sequence;
+  inside.appended_bytes += total;
   appended.sequence = Sequence{sequence};
   lock.unlock();
   inside.work.notify_one();
@@ -412,22 +473,6 @@ Result<void> Log::flush() {
 Result<bool> Log::write_once() {
   PRONTO_ASSERT(inside_->options.threading == Threading::manual);
   return inside_->write_once();
-}
-
-Result<void> Log::drop_before(Position position) {
-  std::vector<std::uint32_t> gone;
-  {
-    const std::lock_guard lock{inside_->mutex};
-    for (const auto& [number, file] : inside_->files) {
-      if (number < segment_of(position) && number < inside_->segment) gone.push_back(number);
-    }
-    for (const std::uint32_t number : gone) inside_->files.erase(number);
-  }
-  for (const std::uint32_t number : gone) {
-    if (auto removed = inside_->disk->remove(segment_name(number)); !removed) return removed;
-  }
-  if (gone.empty()) return {};
-  return inside_->disk->sync_folder();
 }
 
 std::vector<SegmentView> Log::segments() const {

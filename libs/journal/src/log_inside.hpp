@@ -23,6 +23,20 @@ struct PendingBatch {
   Bytes bytes;                  ///< room for the header, then records
 };
 
+/// A checkpoint on the disk.
+struct KeptCheckpoint {
+  std::uint32_t number = 0;
+  std::uint64_t epoch = 0;
+  Mark mark;
+};
+
+inline constexpr const char* spare_name = "spare";
+inline constexpr const char* new_checkpoint_name = "checkpoint.new";
+
+std::string checkpoint_name(std::uint32_t number);
+/// Returns: nothing when `name` is no checkpoint's.
+std::optional<std::uint32_t> checkpoint_number(const std::string& name);
+
 std::string segment_name(std::uint32_t number);
 /// Returns: nothing when `name` is no segment's.
 std::optional<std::uint32_t> segment_number(const std::string& name);
@@ -45,11 +59,24 @@ class Log::Inside {
 
   // recovery.cpp, before any thread runs.
   Result<void> recover(const Replay& replay);
+  Result<std::optional<Mark>> recover_checkpoint(const std::vector<std::string>& names,
+                                                 const Replay& replay);
 
   // log.cpp
   Result<void> start();
   Result<bool> write_once();
   Result<void> prepare_spare();
+
+  // checkpoint.cpp
+  void write_due_checkpoint();
+  Result<void> write_checkpoint_file(Checkpoint& checkpoint, std::uint32_t number,
+                                     std::uint64_t& bytes);
+  Result<void> free_segments(const std::set<std::uint32_t>& needed);
+  /// Whether the one to be written may be: called under the lock.
+  bool is_checkpoint_due() const {
+    return checkpoint && !broken &&
+           durable_unit >= static_cast<std::uint64_t>(checkpoint->mark().last_unit);
+  }
 
   /// The place for the next `bytes` of records; seals the open batch when it cannot take them.
   Result<PendingBatch*> room_for(std::uint64_t bytes, bool is_inside_unit);
@@ -58,6 +85,8 @@ class Log::Inside {
   void run();
   void run_preparer();
   Result<std::unique_ptr<File>> make_segment(std::uint32_t number, Fill fill);
+  Result<std::unique_ptr<File>> new_file(Fill fill);
+  std::unique_ptr<File> recycled_file();
 
   std::unique_ptr<Disk> disk;
   Options options;
@@ -86,6 +115,14 @@ class Log::Inside {
   bool stopping = false;
   std::chrono::steady_clock::time_point last_sync_at{};
   bool has_unsynced = false;
+
+  std::uint64_t appended_bytes = 0;      // in all
+  std::uint64_t appended_at_mark = 0;    // of the last checkpoint
+  std::optional<Checkpoint> checkpoint;  // to be written
+  bool is_writing_checkpoint = false;    // or waiting for it
+  std::deque<KeptCheckpoint> kept;       // the last two, oldest first
+  std::uint32_t last_checkpoint = 0;     // its number
+  std::deque<std::uint32_t> recyclable;  // segments that nobody reads, still on the disk
 
   std::thread log_thread;
   std::condition_variable prepare;

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "checkpoint_file.hpp"
 #include "log_inside.hpp"
 #include "pronto/base/log.hpp"
 
 namespace pronto::journal {
 namespace {
-
-constexpr const char* spare_name = "spare";
 
 /// A sound batch in a segment.
 struct Found {
@@ -78,12 +77,68 @@ struct Held {
   Bytes payload;
 };
 
+void tell_damage(const Replay& replay, const std::string& file, std::uint64_t offset,
+                 std::uint64_t bytes, std::string reason) {
+  log::error("journal damage is set aside",
+             {{"file", file}, {"offset", offset}, {"bytes", bytes}, {"reason", reason}});
+  if (replay.on_damage) replay.on_damage({file, offset, bytes, std::move(reason)});
+}
+
 }  // namespace
+
+/// The newest checkpoint that is sound, told to the owner: it is looked through before a word of it
+/// is told. One that is not is damage; the one before it stands in, with a longer replay.
+Result<std::optional<Mark>> Log::Inside::recover_checkpoint(const std::vector<std::string>& names,
+                                                            const Replay& replay) {
+  std::vector<std::uint32_t> numbers;
+  for (const std::string& name : names) {
+    if (const auto number = checkpoint_number(name)) numbers.push_back(*number);
+  }
+  std::ranges::sort(numbers, std::greater{});
+  std::optional<Mark> mark;
+  for (const std::uint32_t number : numbers) {
+    last_checkpoint = std::max(last_checkpoint, number);
+    auto file = disk->open(checkpoint_name(number));
+    if (!file) return file.error();
+    Bytes head(checkpoint_header_bytes);
+    if (auto got = (*file)->read_at(0, head); !got) return got.error();
+    const auto header = decode_checkpoint_header(head);
+    if (header && header->version > checkpoint_version) return Error::too_new;
+    if (mark) {
+      // An older one: kept while it is the last but one.
+      if (header && kept.size() == 1) kept.push_front({number, header->epoch, header->mark});
+      continue;
+    }
+    const auto nothing = [](BytesView) {};
+    const auto sound =
+        header ? read_checkpoint(**file, *header, nothing) : Result<void>{Error::damaged};
+    if (!sound && sound.error() != Error::damaged) return sound.error();
+    if (!sound) {
+      const auto size = (*file)->size();
+      tell_damage(replay, checkpoint_name(number), 0, size ? *size : 0, "checkpoint");
+      // Out of the way, for whoever wants to look at it.
+      const std::string aside = checkpoint_name(number) + ".damaged";
+      if (auto named = disk->rename(checkpoint_name(number), aside); !named) return named.error();
+      continue;
+    }
+    const auto told = read_checkpoint(**file, *header, [&](BytesView batch) {
+      std::size_t at = batch_header_bytes;
+      while (const auto record = next_record(batch, at)) {
+        replay.on_record(record->type, Position{}, record->payload);
+      }
+    });
+    if (!told) return told.error();
+    mark = header->mark;
+    epoch = std::max(epoch, header->epoch);
+    kept.push_front({number, header->epoch, header->mark});
+  }
+  return mark;
+}
 
 /// Reads all segments in order. A bad batch above the highest durable sequence that any later sound
 /// batch of its epoch tells of is the torn tail: it was never announced, and all behind it is cut.
-/// Below, it is damage: told, and what follows is kept. Source: docs/formats/journal.md,
-/// "Recovery".
+/// Below, it is damage: told, and what follows is kept. With a checkpoint it begins at its mark.
+/// Source: docs/formats/journal.md, "Recovery".
 Result<void> Log::Inside::recover(const Replay& replay) {
   const auto names = disk->list();
   if (!names) return names.error();
@@ -96,6 +151,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     std::shared_ptr<File> file;
     std::uint64_t size;
     bool is_sound;
+    bool other_number;  // it says that it is another one
   };
   std::vector<Segment> segments;
   // First a look at every header, so that a newer version is refused before anything is touched.
@@ -109,18 +165,20 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     const auto header = decode_segment_header(head);
     if (header && header->version > format_version) return Error::too_new;
     if (header) epoch = std::max(epoch, header->epoch);
-    segments.push_back({number, std::move(*file), *size, header && header->number == number});
+    segments.push_back({number, std::move(*file), *size, header && header->number == number,
+                        header && header->number != number});
   }
 
   const auto damaged = [&](std::uint32_t number, std::uint64_t from, std::uint64_t bytes,
                            std::string reason) {
-    log::error(
-        "journal damage is set aside",
-        {{"file", segment_name(number)}, {"offset", from}, {"bytes", bytes}, {"reason", reason}});
-    if (replay.on_damage) {
-      replay.on_damage({segment_name(number), from, bytes, std::move(reason)});
-    }
+    tell_damage(replay, segment_name(number), from, bytes, std::move(reason));
   };
+  const auto mark = recover_checkpoint(*names, replay);
+  if (!mark) return mark.error();
+  // A segment that was being made from an old one may have kept that one's name, too.
+  std::erase_if(segments, [&](const Segment& one) {
+    return *mark && one.number < segment_of((*mark)->position) && one.other_number;
+  });
   std::uint64_t durable_told = 0;  // highest durable batch that a sound batch tells of
   std::uint64_t current_epoch = 0;
   std::vector<Held> unit;
@@ -159,8 +217,19 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   bool is_cut = false;
   std::size_t index = 0;
   std::uint64_t at = segment_header_bytes;
-  std::size_t end_index = 0;
-  std::uint64_t end_offset = segment_header_bytes;
+  if (*mark) {
+    last_batch = (*mark)->last_batch;
+    last_unit = static_cast<std::uint64_t>((*mark)->last_unit);
+    durable_told = last_batch;
+    current_epoch = kept.back().epoch;
+    const std::uint32_t first = segment_of((*mark)->position);
+    while (index < segments.size() && segments[index].number < first) ++index;
+    if (index < segments.size() && segments[index].number == first) {
+      at = offset_of((*mark)->position);
+    }
+  }
+  std::size_t end_index = index;
+  std::uint64_t end_offset = at;
   while (index < segments.size() && !is_cut) {
     Segment& one = segments[index];
     SegmentReader reader{*one.file, one.size};
@@ -242,9 +311,16 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   told_unit = last_unit;
   last_durable_batch = last_batch;
   ++epoch;
-  // Leftovers of a segment that was being made.
-  if (std::ranges::find(*names, spare_name) != names->end()) {
-    if (auto removed = disk->remove(spare_name); !removed) return removed;
+  // Leftovers of what was being made, and checkpoints that are of no use any more.
+  for (const std::string& name : *names) {
+    const auto number = checkpoint_number(name);
+    const auto is_it = [&](const KeptCheckpoint& one) { return one.number == number; };
+    const bool is_old = number && std::ranges::none_of(kept, is_it);
+    if (name != spare_name && name != new_checkpoint_name && !is_old) continue;
+    // One that was damaged has another name by now.
+    if (auto removed = disk->remove(name); !removed && removed.error() != Error::not_found) {
+      return removed;
+    }
   }
   for (std::size_t i = 0; i < segments.size(); ++i) {
     Segment& one = segments[i];
@@ -260,7 +336,15 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     if (auto synced = one.file->sync_data(); !synced) return synced;
     files[one.number] = one.file;
   }
-  if (!segments.empty()) {
+  if (*mark && end_index >= segments.size()) {
+    // All from the mark on is lost: what the checkpoint holds is what there is.
+    damaged(segment_of((*mark)->position), 0, 0, "the segment of the checkpoint's mark is missing");
+    segment = segment_of((*mark)->position) + 1;
+    offset = segment_header_bytes;
+    auto made = make_segment(segment, Fill::zeros);
+    if (!made) return made.error();
+    files[segment] = std::move(*made);
+  } else if (!segments.empty()) {
     segment = segments[end_index].number;
     offset = end_offset;
     if (auto synced = disk->sync_folder(); !synced) return synced;

@@ -128,25 +128,6 @@ TEST(Log, TwoCannotHoldOneFolder) {
   EXPECT_TRUE(open_log(disk, told));
 }
 
-TEST(Log, DropsSegmentsThatNobodyNeeds) {
-  SimulatedDisk disk;
-  Told told;
-  Position last{};
-  {
-    auto log = *open_log(disk, told);
-    for (std::uint64_t unit = 1; unit <= 30; ++unit) {
-      last = append_unit(*log, unit, 1, 3000)->positions[0];
-      ASSERT_TRUE(log->write_once());
-    }
-    const std::size_t before = log->segments().size();
-    ASSERT_TRUE(log->drop_before(last));
-    EXPECT_LT(log->segments().size(), before);
-  }
-  auto log = *open_log(disk, told);
-  EXPECT_EQ(whole_units(told.texts).back(), 30U);
-  EXPECT_THAT(told.damage, IsEmpty());
-}
-
 class Folder {
  public:
   Folder()

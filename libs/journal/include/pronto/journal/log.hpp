@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -11,22 +10,11 @@
 
 #include "pronto/base/bytes.hpp"
 #include "pronto/base/result.hpp"
+#include "pronto/journal/checkpoint.hpp"
 #include "pronto/journal/file.hpp"
+#include "pronto/journal/record.hpp"
 
 namespace pronto::journal {
-
-/// Where a record lies: segment number in the upper 32 bits, offset in the segment below.
-enum class Position : std::uint64_t {};
-/// Counts units from 1, over all segments and restarts.
-enum class Sequence : std::uint64_t {};
-/// What a record is; the journal does not know. 0 and 255 are its own.
-enum class RecordType : std::uint8_t {};
-
-/// A record to append, its payload in parts that are copied once, into the batch.
-struct Record {
-  RecordType type{};
-  std::array<BytesView, 2> parts{};
-};
 
 /// What a unit needs the disk to have.
 enum class Need {
@@ -47,9 +35,10 @@ struct Damage {
   std::string reason;
 };
 
-/// What a recovery tells, in the journal's order.
+/// What a recovery tells: the records of the newest sound checkpoint, then those behind its mark,
+/// in the journal's order.
 struct Replay {
-  /// `payload` lives until the call returns.
+  /// `payload` lives until the call returns; a checkpoint's records have no position.
   std::function<void(RecordType type, Position position, BytesView payload)> on_record;
   std::function<void(const Damage& damage)> on_damage;
 };
@@ -90,6 +79,11 @@ struct Statistics {
   std::uint64_t written_bytes_total = 0;
   std::chrono::nanoseconds last_sync{0};
   std::chrono::nanoseconds longest_sync{0};
+  std::uint64_t checkpoints_total = 0;
+  std::uint64_t checkpoints_failed_total = 0;
+  std::uint64_t checkpoint_bytes = 0;  ///< of the last one
+  std::uint64_t segments_freed_total = 0;
+  std::uint64_t segments_recycled_total = 0;
 };
 
 /// An append-only log of records in atomic units. Source: docs/formats/journal.md; BROKER.md 3
@@ -127,8 +121,21 @@ class Log {
   /// only.
   Result<bool> write_once();
 
-  /// Segments that lie wholly before `position` may go: nothing in them is needed.
-  Result<void> drop_before(Position position);
+  /// A checkpoint of the units appended so far, to be filled from the state that they have led to
+  /// before anything more is appended. Runs on: the owner's thread.
+  Checkpoint begin_checkpoint();
+  /// Writes it beside what is going on, once all before its mark is durable: a file that is there
+  /// whole or not at all. Then the one before the last goes, and the segments before the last but
+  /// one's mark that this one does not need. One that cannot be written is given up; nothing is
+  /// lost by it. Not while `is_writing_checkpoint`. Runs on: the owner's thread.
+  void write_checkpoint(Checkpoint checkpoint);
+  bool is_writing_checkpoint() const;
+  /// Waits for the one that is being written. Blocks: on the disk.
+  void wait_for_checkpoint();
+  /// Of the log behind the last checkpoint's mark: what a replay would read.
+  std::uint64_t bytes_to_replay() const;
+
+  /// Those that are kept, in order.
   std::vector<SegmentView> segments() const;
   Statistics statistics() const;
 
