@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "inside.hpp"
+#include "pronto/base/assert.hpp"
 
 namespace pronto::broker {
 
@@ -127,6 +128,35 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     inside.records.clear();
     return {};
   }
+  if (const auto* state = std::get_if<BrokerStateRecord>(&*decoded)) {
+    inside.last_queue_id = std::max(inside.last_queue_id, state->last_queue_id);
+    return {};
+  }
+  if (const auto* state = std::get_if<QueueStateRecord>(&*decoded)) {
+    Queue* queue = find_queue(state->queue);
+    if (!queue) return Error::damaged;
+    queue->last_sequence = std::max(queue->last_sequence, state->last_sequence);
+    return {};
+  }
+  if (const auto* page = std::get_if<QueuePageRecord>(&*decoded)) {
+    Queue* queue = find_queue(page->queue);
+    if (!queue) return Error::damaged;
+    // The queue's state comes after its pages, so that they say how far it has come.
+    std::uint64_t last = queue->entries.last_sequence(page->priority);
+    for (const QueuePageRecord::Entry& one : page->entries) {
+      if (one.sequence <= last) return Error::damaged;
+      last = one.sequence;
+      Entry entry;
+      entry.sequence = one.sequence;
+      entry.body = one.body;
+      entry.expires_at = one.expires_at;
+      entry.priority = std::min(page->priority, queue->arguments.priority_max);
+      entry.is_journaled = true;
+      queue->entries.append(entry);
+      inside.count_live(entry.body, true);
+    }
+    return {};
+  }
   const auto* bound = std::get_if<BoundRecord>(&*decoded);
   const auto* unbound = std::get_if<UnboundRecord>(&*decoded);
   const BoundRecord& binding = bound ? *bound : unbound->binding;
@@ -155,6 +185,55 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (destination.exchange) ++destination.exchange->incoming_count;
   }
   return {};
+}
+
+void Broker::state(const std::function<void(const Record& record)>& see) const {
+  constexpr std::size_t entries_of_a_record_max = 4096;
+  const Inside& inside = *inside_;
+  see(BrokerStateRecord{inside.last_queue_id});
+  const auto is_kept = [](const Queue& queue) { return queue.is_durable && !queue.owner; };
+  for (const auto& [host_name, host] : inside.hosts) {
+    for (const auto& [name, exchange] : host.exchanges) {
+      if (!exchange->is_durable || exchange->is_predeclared) continue;
+      see(ExchangeDeclaredRecord{host_name, name, std::string{name_of(exchange->type)},
+                                 exchange->is_auto_delete, exchange->is_internal, exchange->table});
+    }
+    for (const auto& [name, queue] : host.queues) {
+      if (!is_kept(*queue)) continue;
+      see(QueueDeclaredRecord{queue->id, host_name, name, queue->is_auto_delete, queue->table});
+      QueuePageRecord page{queue->id, 0, {}};
+      std::vector<DeliveryCountRecord> counts;
+      const auto flush = [&] {
+        if (!page.entries.empty()) see(page);
+        page.entries.clear();
+      };
+      queue->entries.for_each([&](const Entry& entry) {
+        if (!entry.is_journaled) return;
+        PRONTO_ASSERT(is_in_journal(entry.body.position));
+        if (entry.priority != page.priority || page.entries.size() >= entries_of_a_record_max) {
+          flush();
+          page.priority = entry.priority;
+        }
+        page.entries.push_back({entry.sequence, entry.body, entry.expires_at});
+        if (entry.delivery_count != 0) {
+          counts.push_back({queue->id, entry.sequence, entry.delivery_count});
+        }
+      });
+      flush();
+      for (const DeliveryCountRecord& count : counts) see(count);
+      see(QueueStateRecord{queue->id, queue->last_sequence});
+    }
+  }
+  for (const auto& [host_name, host] : inside.hosts) {
+    for (const auto& [name, exchange] : host.exchanges) {
+      for (const Binding& binding : exchange->bindings()) {
+        if (!binding.is_durable) continue;
+        const Queue* queue = binding.destination.queue;
+        see(BoundRecord{host_name, name, queue ? queue->name : binding.destination.exchange->name,
+                        queue != nullptr, binding.routing_key, binding.arguments});
+      }
+    }
+  }
 }
 
 void Broker::finish_recovery(WallTime now) {

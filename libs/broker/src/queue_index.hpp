@@ -95,6 +95,24 @@ class QueueIndex {
   /// Removes the entries for which `is_meant(entry, is_out)` is true; asked once for each.
   template <class Is>
   void remove_if(Is is_meant);
+  /// Of the newest entry of a priority; 0: none.
+  std::uint64_t last_sequence(std::uint8_t priority) const {
+    const Level& level = level_of(priority);
+    if (level.pages.empty() || level.pages.back()->slots.empty()) return 0;
+    return level.pages.back()->first_sequence + level.pages.back()->slots.back().delta;
+  }
+  /// Shows all entries, ready and out: by priority, then by sequence.
+  template <class See>
+  void for_each(See see) const {
+    for (const Level& level : levels_) {
+      for (Place at; at.page < level.pages.size(); ++at.page) {
+        const Page& page = *level.pages[at.page];
+        for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
+          if (!page.slots[at.slot].is_removed) see(entry_at(level, at));
+        }
+      }
+    }
+  }
   struct Seen {
     Entry entry;
     bool is_out = false;

@@ -1,5 +1,6 @@
 #include "pronto/broker/records.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -17,6 +18,12 @@ void put(Bytes& out, Number number) {
   const std::size_t at = out.size();
   out.resize(at + sizeof number);
   std::memcpy(out.data() + at, &number, sizeof number);
+}
+
+/// Seven bits an octet, the lowest first; the highest bit says that more follow.
+void put_short(Bytes& out, std::uint64_t number) {
+  for (; number >= 0x80; number >>= 7U) put(out, static_cast<std::uint8_t>(number | 0x80U));
+  put(out, static_cast<std::uint8_t>(number));
 }
 
 void put_text(Bytes& out, std::string_view text) {
@@ -46,6 +53,17 @@ class Source {
     left_ = left_.subspan(sizeof number);
     return number;
   }
+  std::uint64_t take_short() {
+    std::uint64_t number = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      const auto octet = take<std::uint8_t>();
+      number |= std::uint64_t{octet & 0x7FU} << shift;
+      if (octet < 0x80) return number;
+    }
+    failed_ = true;
+    return number;
+  }
+  bool has_failed() const { return failed_; }
   bool flag() { return take<std::uint8_t>() != 0; }
   std::string text() { return to_string(bytes(take<std::uint32_t>())); }
   BytesView bytes(std::size_t size) {
@@ -99,6 +117,14 @@ BoundRecord take_binding(Source& source) {
   binding.routing_key = source.text();
   binding.arguments = source.table();
   return binding;
+}
+
+/// A difference whose small values, of either sign, are short.
+std::uint64_t zigzag(std::uint64_t difference) {
+  return difference << 1U ^ (0 - (difference >> 63U));
+}
+std::uint64_t unzigzag(std::uint64_t number) {
+  return number >> 1U ^ (0 - (number & 1U));
 }
 
 struct Put {
@@ -156,7 +182,51 @@ struct Put {
   }
   void operator()(const BoundRecord& record) const { put_binding(out, record); }
   void operator()(const UnboundRecord& record) const { put_binding(out, record.binding); }
+  void operator()(const BrokerStateRecord& record) const { put(out, record.last_queue_id); }
+  void operator()(const QueueStateRecord& record) const {
+    put(out, record.queue);
+    put(out, record.last_sequence);
+  }
+  void operator()(const QueuePageRecord& record) const {
+    put(out, record.queue);
+    put(out, record.priority);
+    const bool expire = std::ranges::any_of(
+        record.entries, [](const QueuePageRecord::Entry& one) { return one.expires_at != 0; });
+    put(out, static_cast<std::uint8_t>(expire));
+    // A backlog's entries follow one another in the queue and in the journal: differences are
+    // short.
+    std::uint64_t sequence = 0;
+    std::uint64_t position = 0;
+    for (const QueuePageRecord::Entry& one : record.entries) {
+      const auto at = static_cast<std::uint64_t>(one.body.position);
+      put_short(out, one.sequence - sequence);
+      put_short(out, zigzag(at - position));
+      put_short(out, one.body.bytes);
+      if (expire) put_short(out, static_cast<std::uint64_t>(one.expires_at));
+      sequence = one.sequence;
+      position = at;
+    }
+  }
 };
+
+QueuePageRecord take_page(Source& source) {
+  QueuePageRecord page;
+  page.queue = source.take<QueueId>();
+  page.priority = source.take<std::uint8_t>();
+  const bool expire = source.flag();
+  std::uint64_t sequence = 0;
+  std::uint64_t position = 0;
+  while (!source.is_done() && !source.has_failed()) {
+    sequence += source.take_short();
+    position += unzigzag(source.take_short());
+    const std::uint64_t bytes = source.take_short();
+    const std::uint64_t expires_at = expire ? source.take_short() : 0;
+    page.entries.push_back({sequence,
+                            {BodyPosition{position}, static_cast<std::uint32_t>(bytes)},
+                            static_cast<std::int64_t>(expires_at)});
+  }
+  return page;
+}
 
 ContentPtr take_content(Source& source) {
   auto content = std::make_shared<Content>();
@@ -174,8 +244,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<10, Record>, UnboundRecord> &&
-              static_cast<int>(RecordType::unbound) == 11);
+static_assert(std::is_same_v<std::variant_alternative_t<13, Record>, QueuePageRecord> &&
+              static_cast<int>(RecordType::queue_page) == 14);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -275,6 +345,19 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
       break;
     case RecordType::unbound:
       record = UnboundRecord{take_binding(source)};
+      break;
+    case RecordType::broker_state:
+      record = BrokerStateRecord{source.take<std::uint64_t>()};
+      break;
+    case RecordType::queue_state: {
+      QueueStateRecord state;
+      state.queue = source.take<QueueId>();
+      state.last_sequence = source.take<std::uint64_t>();
+      record = state;
+      break;
+    }
+    case RecordType::queue_page:
+      record = take_page(source);
       break;
     default:
       return Error::malformed;

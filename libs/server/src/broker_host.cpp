@@ -135,6 +135,11 @@ Task<Result<void>> BrokerHost::Inside::shut_down(milliseconds limit) {
                {{"units", held_units_.size()}});
   }
   const auto flushed = log_->flush();
+  if (flushed && log_->bytes_to_replay() > 0) {
+    // The next start has nothing to read again.
+    take_checkpoint();
+    log_->wait_for_checkpoint();
+  }
   co_return flushed;
 }
 

@@ -164,6 +164,7 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
                                           std::uint64_t bytes) {
   broker::Appended result;
   HeldUnit held;
+  has_homeless_entries_ = true;
   for (std::size_t i = 0; i < records.size(); ++i) {
     Bytes payload;
     for (const BytesView part : unit_[i].parts) pronto::append(payload, part);
@@ -220,6 +221,7 @@ void BrokerHost::Inside::on_durable() {
     undurable_.pop_front();
   }
   engine_.on_durable(upto, loop.wall_now());
+  take_checkpoint_if_due();
   settle_all();
   touch();
 }

@@ -134,6 +134,10 @@ class BrokerHost::Inside final : public broker::Effects {
   void on_read(const std::vector<Fetched>& fetched);
   void schedule_write();
 
+  // host_checkpoint.cpp
+  void take_checkpoint_if_due();
+  void take_checkpoint();
+
   // host_alarms.cpp
   void arm_engine();
   void look_at_alarms();
@@ -162,6 +166,8 @@ class BrokerHost::Inside final : public broker::Effects {
   std::vector<std::uint32_t> holders_;  // of its bodies
   std::deque<HeldUnit> held_units_;     // that a full disk has no room for
   std::uint64_t last_sequence_ = 0;     // that the journal gave
+  bool has_homeless_entries_ =
+      false;  // of units that were held: their bodies' places are not known
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 

@@ -80,6 +80,9 @@ class Broker {
   /// may go on.
   Result<void> on_record(RecordType type, BodyPosition position, BytesView payload);
   void finish_recovery(WallTime now);
+  /// States, between two commands, all that a restart would find: as records that `on_record`
+  /// takes. Not while a journaled entry has no position, see `Effects::append`.
+  void state(const std::function<void(const Record& record)>& see) const;
 
   // Connections and channels; the handshake is the session's.
   bool has_virtual_host(std::string_view name) const;

@@ -28,6 +28,9 @@ enum class RecordType : std::uint8_t {
   exchange_deleted = 9,
   bound = 10,
   unbound = 11,
+  broker_state = 12,
+  queue_state = 13,
+  queue_page = 14,
 };
 
 /// A message, once, however many queues it reaches.
@@ -96,11 +99,32 @@ struct UnboundRecord {
   BoundRecord binding;
 };
 
+// What only a checkpoint has: it states what the records before it have come to.
+
+struct BrokerStateRecord {
+  std::uint64_t last_queue_id = 0;
+};
+struct QueueStateRecord {
+  QueueId queue{};
+  std::uint64_t last_sequence = 0;
+};
+/// Entries of one queue and priority, by sequence.
+struct QueuePageRecord {
+  struct Entry {
+    std::uint64_t sequence = 0;
+    BodyRef body;
+    std::int64_t expires_at = 0;  ///< milliseconds since 1970; 0: never
+  };
+  QueueId queue{};
+  std::uint8_t priority = 0;
+  std::vector<Entry> entries;
+};
+
 /// One record, as value.
-using Record =
-    std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
-                 QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
-                 ExchangeDeletedRecord, BoundRecord, UnboundRecord>;
+using Record = std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord,
+                            QueueDeclaredRecord, QueueDeletedRecord, QueuePurgedRecord,
+                            ExchangeDeclaredRecord, ExchangeDeletedRecord, BoundRecord,
+                            UnboundRecord, BrokerStateRecord, QueueStateRecord, QueuePageRecord>;
 
 RecordType type_of(const Record& record) noexcept;
 

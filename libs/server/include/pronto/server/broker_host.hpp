@@ -30,6 +30,8 @@ struct HostOptions {
   std::uint64_t cache_bytes_max = 64 * 1024 * 1024;
   /// Publishers are blocked above it; 0: four tenths of what this process may use (cgroup, RAM).
   std::uint64_t memory_bytes_max = 0;
+  /// A checkpoint is taken whenever the journal has grown by this: what a start reads at most.
+  std::uint64_t checkpoint_bytes = 256 * 1024 * 1024;
   /// Publishers are slowed while more than this waits for the disk.
   std::uint64_t undurable_bytes_max = 64 * 1024 * 1024;
   /// A connection's consumers are passed over while more than this waits to be sent to it; above
