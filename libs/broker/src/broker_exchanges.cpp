@@ -112,8 +112,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   made->table = method.arguments;
   made->alternate = method.arguments.find_string("alternate-exchange").value_or("");
   if (made->is_durable) {
-    record(ExchangeDeclaredRecord{host.name, name, std::string{name_of(*type)},
-                                  made->is_auto_delete, made->is_internal, made->table});
+    record(to_record(host.name, *made));
   }
   host.exchanges.emplace(name, std::move(made));
   return ok();

@@ -206,8 +206,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
   // host stops the publisher.
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
   if (can_refuse && properties.is_persistent() && !effects.has_room() &&
-      std::ranges::any_of(queues,
-                          [](Queue* queue) { return queue->is_durable && !queue->owner; })) {
+      std::ranges::any_of(queues, [](Queue* queue) { return queue->is_journaled(); })) {
     return false;
   }
   if (!queues.empty()) store(queues, content, now);
@@ -220,7 +219,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
   const bool is_persistent = properties.is_persistent();
   const auto body_bytes = static_cast<std::uint32_t>(content->body.size());
   const auto is_written = [is_persistent](const Queue* queue) {
-    return is_persistent && queue->is_durable && !queue->owner;
+    return is_persistent && queue->is_journaled();
   };
   const auto written_count = static_cast<std::size_t>(std::ranges::count_if(queues, is_written));
   BodyRef journaled;  // one body for the queues that are written,

@@ -165,8 +165,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   made->is_auto_delete = method.auto_delete;
   if (method.exclusive) made->owner = channel.connection->id;
   made->unused_since = millis_of(now);
-  if (made->is_durable && !made->owner) {
-    record(QueueDeclaredRecord{made->id, host.name, name, made->is_auto_delete, made->table});
+  if (made->is_journaled()) {
+    record(to_record(*made));
   }
   queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
   watch(*made);
@@ -193,7 +193,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
   Binding binding{{*queue, nullptr},
                   means_queue ? (*queue)->name : method.routing_key.text(),
                   method.arguments,
-                  (*queue)->is_durable && !(*queue)->owner && (*exchange)->is_durable};
+                  (*queue)->is_journaled() && (*exchange)->is_durable};
   const bool is_durable = binding.is_durable;
   if (host.binding_count >= limits.bindings_max && !(*exchange)->has(binding)) {
     return bindings_are_full(limits, host.name);
@@ -290,7 +290,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 
 void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
-  if (queue.is_durable && !queue.owner) record(QueueDeletedRecord{queue.id});
+  if (queue.is_journaled()) record(QueueDeletedRecord{queue.id});
   queue.entries.remove_if([this](const Entry& entry, bool) {
     release(entry);
     return true;

@@ -3,6 +3,7 @@
 
 #include "inside.hpp"
 #include "pronto/base/assert.hpp"
+#include "topology.hpp"
 
 namespace pronto::broker {
 
@@ -25,6 +26,12 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     const auto found = inside.queues_by_id.find(static_cast<std::uint64_t>(id));
     return found == inside.queues_by_id.end() ? nullptr : found->second;
   };
+  const auto restore = [&inside](Queue& queue, Entry entry) {
+    entry.priority = std::min(entry.priority, queue.arguments.priority_max);
+    entry.is_journaled = true;
+    queue.entries.append(entry);
+    inside.count_live(entry.body, true);
+  };
 
   if (const auto* body = std::get_if<BodyRecord>(&*decoded)) {
     inside.recovered_bodies.push_back(
@@ -43,15 +50,11 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (!body) return Error::damaged;
     // Places of a queue are given once, in their order.
     if (enqueue->sequence <= queue->last_sequence) return Error::damaged;
-    Entry entry;
-    entry.sequence = enqueue->sequence;
-    entry.body = *body;
-    entry.expires_at = enqueue->expires_at;
-    entry.priority = std::min(enqueue->priority, queue->arguments.priority_max);
-    entry.is_journaled = true;
-    queue->entries.append(entry);
+    restore(*queue, {.sequence = enqueue->sequence,
+                     .body = *body,
+                     .expires_at = enqueue->expires_at,
+                     .priority = enqueue->priority});
     queue->last_sequence = enqueue->sequence;
-    inside.count_live(entry.body, true);
     return {};
   }
   if (const auto* remove = std::get_if<RemoveRecord>(&*decoded)) {
@@ -146,14 +149,10 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     for (const QueuePageRecord::Entry& one : page->entries) {
       if (one.sequence <= last) return Error::damaged;
       last = one.sequence;
-      Entry entry;
-      entry.sequence = one.sequence;
-      entry.body = one.body;
-      entry.expires_at = one.expires_at;
-      entry.priority = std::min(page->priority, queue->arguments.priority_max);
-      entry.is_journaled = true;
-      queue->entries.append(entry);
-      inside.count_live(entry.body, true);
+      restore(*queue, {.sequence = one.sequence,
+                       .body = one.body,
+                       .expires_at = one.expires_at,
+                       .priority = page->priority});
     }
     return {};
   }
@@ -191,16 +190,14 @@ void Broker::state(const std::function<void(const Record& record)>& see) const {
   constexpr std::size_t entries_of_a_record_max = 4096;
   const Inside& inside = *inside_;
   see(BrokerStateRecord{inside.last_queue_id});
-  const auto is_kept = [](const Queue& queue) { return queue.is_durable && !queue.owner; };
   for (const auto& [host_name, host] : inside.hosts) {
     for (const auto& [name, exchange] : host.exchanges) {
       if (!exchange->is_durable || exchange->is_predeclared) continue;
-      see(ExchangeDeclaredRecord{host_name, name, std::string{name_of(exchange->type)},
-                                 exchange->is_auto_delete, exchange->is_internal, exchange->table});
+      see(to_record(host_name, *exchange));
     }
     for (const auto& [name, queue] : host.queues) {
-      if (!is_kept(*queue)) continue;
-      see(QueueDeclaredRecord{queue->id, host_name, name, queue->is_auto_delete, queue->table});
+      if (!queue->is_journaled()) continue;
+      see(to_record(*queue));
       QueuePageRecord page{queue->id, 0, {}};
       std::vector<DeliveryCountRecord> counts;
       const auto flush = [&] {
@@ -227,10 +224,7 @@ void Broker::state(const std::function<void(const Record& record)>& see) const {
   for (const auto& [host_name, host] : inside.hosts) {
     for (const auto& [name, exchange] : host.exchanges) {
       for (const Binding& binding : exchange->bindings()) {
-        if (!binding.is_durable) continue;
-        const Queue* queue = binding.destination.queue;
-        see(BoundRecord{host_name, name, queue ? queue->name : binding.destination.exchange->name,
-                        queue != nullptr, binding.routing_key, binding.arguments});
+        if (binding.is_durable) see(to_record(host_name, *exchange, binding));
       }
     }
   }

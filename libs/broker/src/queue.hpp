@@ -32,6 +32,8 @@ class Queue {
   bool is_durable = false;
   bool is_auto_delete = false;
   std::optional<ConnectionId> owner;  ///< of an exclusive queue
+  /// Whether the journal knows it: a restart finds it again, with its persistent messages.
+  bool is_journaled() const noexcept { return is_durable && !owner; }
   bool had_consumers = false;
   std::int64_t unused_since = 0;  ///< for x-expires
 

@@ -43,6 +43,23 @@ inline std::string_view text_of(bool flag) {
   return flag ? "true" : "false";
 }
 
+inline QueueDeclaredRecord to_record(const Queue& queue) {
+  return {.queue = queue.id,
+          .virtual_host = queue.virtual_host,
+          .name = queue.name,
+          .is_auto_delete = queue.is_auto_delete,
+          .arguments = queue.table};
+}
+
+inline ExchangeDeclaredRecord to_record(const std::string& host, const Exchange& exchange) {
+  return {.virtual_host = host,
+          .name = exchange.name,
+          .type = std::string{name_of(exchange.type)},
+          .is_auto_delete = exchange.is_auto_delete,
+          .is_internal = exchange.is_internal,
+          .arguments = exchange.table};
+}
+
 inline BoundRecord to_record(const std::string& host, const Exchange& source,
                              const Binding& binding) {
   return {.virtual_host = host,

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "fields.hpp"
 #include "pronto/base/crc32c.hpp"
 
 namespace pronto::journal {
@@ -10,18 +11,6 @@ namespace {
 constexpr std::string_view segment_magic = "PRONTOSG";
 constexpr std::uint32_t batch_magic = 0x54414250;  // "PBAT"
 constexpr std::size_t checksum_offset = 48;
-
-template <class Number>
-void store(Bytes& to, std::size_t at, Number number) {
-  std::memcpy(to.data() + at, &number, sizeof number);
-}
-
-template <class Number>
-Number load(BytesView from, std::size_t at) {
-  Number number;
-  std::memcpy(&number, from.data() + at, sizeof number);
-  return number;
-}
 
 std::uint32_t checksum_of(BytesView batch) {
   constexpr std::array<std::byte, 4> zero{};

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "checkpoint_file.hpp"
+#include "fields.hpp"
 #include "log_inside.hpp"
 #include "pronto/base/assert.hpp"
 #include "pronto/base/crc32c.hpp"
@@ -16,18 +17,6 @@ constexpr std::string_view checkpoint_magic = "PRONTOCP";
 constexpr std::size_t batch_bytes_aim = 1024 * 1024;
 constexpr std::size_t unsynced_bytes_max = 8 * 1024 * 1024;  // others' syncs wait for these
 constexpr std::size_t recyclable_max = 2;
-
-template <class Number>
-void store(Bytes& to, std::size_t at, Number number) {
-  std::memcpy(to.data() + at, &number, sizeof number);
-}
-
-template <class Number>
-Number load(BytesView from, std::size_t at) {
-  Number number;
-  std::memcpy(&number, from.data() + at, sizeof number);
-  return number;
-}
 
 }  // namespace
 
@@ -66,39 +55,6 @@ std::optional<CheckpointHeader> decode_checkpoint_header(BytesView bytes) {
                           {Position{load<std::uint64_t>(bytes, 24)}, load<std::uint64_t>(bytes, 32),
                            Sequence{load<std::uint64_t>(bytes, 40)}},
                           load<std::uint64_t>(bytes, 48)};
-}
-
-Result<void> read_checkpoint(File& file, const CheckpointHeader& header,
-                             const std::function<void(BytesView batch)>& see) {
-  std::uint64_t left = header.bytes;
-  std::uint64_t at = checkpoint_header_bytes;
-  std::uint64_t sequence = 0;
-  Bytes batch;
-  while (left > 0) {
-    if (left < batch_header_bytes) return Error::damaged;
-    batch.resize(batch_header_bytes);
-    if (auto got = file.read_at(at, batch); !got) {
-      return got.error();
-    } else if (*got < batch.size()) {
-      return Error::damaged;
-    }
-    const auto head = decode_batch_header(batch);
-    if (!head || head->sequence != ++sequence || head->epoch != header.epoch ||
-        head->bytes > left - batch_header_bytes) {
-      return Error::damaged;
-    }
-    batch.resize(batch_header_bytes + head->bytes);
-    if (auto got = file.read_at(at, batch); !got) {
-      return got.error();
-    } else if (*got < batch.size()) {
-      return Error::damaged;
-    }
-    if (!is_sound(batch)) return Error::damaged;
-    see(batch);
-    at += batch.size();
-    left -= batch.size();
-  }
-  return {};
 }
 
 Result<void> Log::Inside::write_checkpoint_file(Checkpoint& from, std::uint32_t number,

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <optional>
 
-#include "batch.hpp"
+#include "pronto/base/bytes.hpp"
 #include "pronto/journal/checkpoint.hpp"
-#include "pronto/journal/file.hpp"
 
 namespace pronto::journal {
 
@@ -28,10 +27,5 @@ struct CheckpointHeader {
 Bytes encode(const CheckpointHeader& header);
 /// Returns: nothing when it is none or is damaged.
 std::optional<CheckpointHeader> decode_checkpoint_header(BytesView bytes);
-
-/// Reads a checkpoint's batches in their order; each is sound.
-/// Errors: `Error::damaged` when one is not, or is missing; the disk's.
-Result<void> read_checkpoint(File& file, const CheckpointHeader& header,
-                             const std::function<void(BytesView batch)>& see);
 
 }  // namespace pronto::journal

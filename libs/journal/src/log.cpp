@@ -4,8 +4,8 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cstring>
 
+#include "fields.hpp"
 #include "log_inside.hpp"
 #include "pronto/base/assert.hpp"
 #include "pronto/base/crc32c.hpp"
@@ -439,10 +439,8 @@ Result<Bytes> Log::read(Position position) {
   auto got = file->read_at(offset, header);
   if (!got) return got.error();
   if (*got < header.size()) return Error::damaged;
-  std::uint32_t size = 0;
-  std::uint32_t checksum = 0;
-  std::memcpy(&size, header.data(), sizeof size);
-  std::memcpy(&checksum, header.data() + 8, sizeof checksum);
+  const auto size = load<std::uint32_t>(header, 0);
+  const auto checksum = load<std::uint32_t>(header, 8);
   if (size > inside.options.segment_bytes) return Error::damaged;
   Bytes payload(size);
   got = file->read_at(offset + record_header_bytes, payload);

@@ -15,7 +15,7 @@ struct Found {
   std::uint64_t offset = 0;
 };
 
-/// Reads one segment from its start; keeps only a batch at a time in memory.
+/// Reads a segment's or a checkpoint's batches; keeps only a batch at a time in memory.
 class SegmentReader {
  public:
   SegmentReader(File& file, std::uint64_t size) : file_{file}, size_{size} {}
@@ -77,6 +77,25 @@ struct Held {
   Bytes payload;
 };
 
+/// Shows a checkpoint's batches in their order; each is sound.
+/// Errors: `Error::damaged` when one is not, or is missing; the disk's.
+template <class See>
+Result<void> read_checkpoint(File& file, const CheckpointHeader& header, See see) {
+  const std::uint64_t end = checkpoint_header_bytes + header.bytes;
+  SegmentReader reader{file, end};
+  std::uint64_t sequence = 0;
+  for (std::uint64_t at = checkpoint_header_bytes; at < end; at += reader.bytes().size()) {
+    const auto batch = reader.batch_at(at);
+    if (!batch) return batch.error();
+    if (!*batch || (*batch)->header.sequence != ++sequence ||
+        (*batch)->header.epoch != header.epoch) {
+      return Error::damaged;
+    }
+    see(reader.bytes());
+  }
+  return {};
+}
+
 void tell_damage(const Replay& replay, const std::string& file, std::uint64_t offset,
                  std::uint64_t bytes, std::string reason) {
   log::error("journal damage is set aside",
@@ -109,7 +128,7 @@ Result<std::optional<Mark>> Log::Inside::recover_checkpoint(const std::vector<st
       if (header && kept.size() == 1) kept.push_front({number, header->epoch, header->mark});
       continue;
     }
-    const auto nothing = [](BytesView) {};
+    const auto nothing = [](const Bytes&) {};
     const auto sound =
         header ? read_checkpoint(**file, *header, nothing) : Result<void>{Error::damaged};
     if (!sound && sound.error() != Error::damaged) return sound.error();
@@ -121,7 +140,7 @@ Result<std::optional<Mark>> Log::Inside::recover_checkpoint(const std::vector<st
       if (auto named = disk->rename(checkpoint_name(number), aside); !named) return named.error();
       continue;
     }
-    const auto told = read_checkpoint(**file, *header, [&](BytesView batch) {
+    const auto told = read_checkpoint(**file, *header, [&](const Bytes& batch) {
       std::size_t at = batch_header_bytes;
       while (const auto record = next_record(batch, at)) {
         replay.on_record(record->type, Position{}, record->payload);

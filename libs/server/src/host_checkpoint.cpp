@@ -4,8 +4,7 @@ namespace pronto::server {
 
 /// Looked at when units have become durable: between two commands.
 void BrokerHost::Inside::take_checkpoint_if_due() {
-  if (log_->bytes_to_replay() < options.checkpoint_bytes || log_->is_writing_checkpoint()) return;
-  take_checkpoint();
+  if (log_->bytes_to_replay() >= options.checkpoint_bytes) take_checkpoint();
 }
 
 /// The engine's state as it is now, which is what the journal's units have led to: not while some

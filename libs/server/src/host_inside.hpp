@@ -166,8 +166,7 @@ class BrokerHost::Inside final : public broker::Effects {
   std::vector<std::uint32_t> holders_;  // of its bodies
   std::deque<HeldUnit> held_units_;     // that a full disk has no room for
   std::uint64_t last_sequence_ = 0;     // that the journal gave
-  bool has_homeless_entries_ =
-      false;  // of units that were held: their bodies' places are not known
+  bool has_homeless_entries_ = false;   // were held: their bodies' places are not known
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 

@@ -519,7 +519,7 @@ void for_each_seed(std::uint64_t usual, std::uint64_t all, Run run) {
 
 TEST(PowerCut, AfterAnyWriteTakesNothingThatWasConfirmedOrDelivered) {
   std::uint64_t cuts = 0;
-  for_each_seed(6, 1'000, [&](std::uint64_t seed) {
+  for_each_seed(30, 1'000, [&](std::uint64_t seed) {
     for (std::uint64_t cut = 0; !testing::Test::HasFailure(); ++cut) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", power cut after write " << cut);
       World world;
@@ -542,7 +542,7 @@ TEST(PowerCut, AfterAnyWriteTakesNothingThatWasConfirmedOrDelivered) {
 // Goal: whichever call to the disk fails, nothing untrue is told then or later, and a restart finds
 // what was told before. Method: fail the n-th call for n = 0, 1, 2 ... until all is done without.
 TEST(FailedCall, ToTheDiskTakesNothingThatWasConfirmedOrDelivered) {
-  for_each_seed(2, 200, [&](std::uint64_t seed) {
+  for_each_seed(4, 200, [&](std::uint64_t seed) {
     for (std::uint64_t call = 0; !testing::Test::HasFailure(); ++call) {
       SCOPED_TRACE(testing::Message() << "seed " << seed << ", call " << call << " fails");
       World world;
@@ -589,7 +589,7 @@ TEST(PowerCut, OfABrokerThatDoesNotSyncIsSeenToLoseMessages) {
 }
 
 TEST(PowerCut, OneAfterTheOtherBringsNothingBack) {
-  for_each_seed(100, 10'000, [](std::uint64_t seed) {
+  for_each_seed(300, 10'000, [](std::uint64_t seed) {
     World world;
     Workload workload{world, seed};
     SeededRandom chance{seed ^ 0xC0FFEE};
