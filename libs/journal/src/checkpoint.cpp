@@ -108,6 +108,27 @@ Result<void> Log::Inside::free_segments(const std::set<std::uint32_t>& needed) {
   return {};
 }
 
+/// What a log that does not sync each group has called durable so far: a checkpoint refers to it.
+Result<void> Log::Inside::sync_before(const Mark& mark) {
+  if (options.mode == SyncMode::sync) return {};
+  std::vector<std::shared_ptr<File>> unsynced;
+  {
+    const std::lock_guard lock{mutex};
+    // The last checkpoint has had the segments before its mark synced.
+    const std::uint32_t first = kept.empty() ? 0 : segment_of(kept.back().mark.position);
+    for (const auto& [number, file] : files) {
+      if (number >= first && number <= segment_of(mark.position)) unsynced.push_back(file);
+    }
+  }
+  for (const auto& file : unsynced) {
+    if (auto synced = file->sync_data(); !synced) {
+      fail(synced.error());
+      return synced;
+    }
+  }
+  return {};
+}
+
 /// Called without the lock, by whoever prepares.
 void Log::Inside::write_due_checkpoint() {
   std::optional<Checkpoint> due;
@@ -119,7 +140,8 @@ void Log::Inside::write_due_checkpoint() {
     number = ++last_checkpoint;
   }
   std::uint64_t bytes = 0;
-  Result<void> done_so_far = write_checkpoint_file(*due, number, bytes);
+  Result<void> done_so_far = sync_before(due->mark());
+  if (done_so_far) done_so_far = write_checkpoint_file(*due, number, bytes);
   if (done_so_far) {
     std::vector<std::uint32_t> old;
     {

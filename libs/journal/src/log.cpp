@@ -441,7 +441,9 @@ Result<Bytes> Log::read(Position position) {
   if (*got < header.size()) return Error::damaged;
   const auto size = load<std::uint32_t>(header, 0);
   const auto checksum = load<std::uint32_t>(header, 8);
-  if (size > inside.options.segment_bytes) return Error::damaged;
+  // A type of 0 is no record's: nothing was written there.
+  const auto type = load<std::uint8_t>(header, 4);
+  if (type == 0 || size > inside.options.segment_bytes) return Error::damaged;
   Bytes payload(size);
   got = file->read_at(offset + record_header_bytes, payload);
   if (!got) return got.error();

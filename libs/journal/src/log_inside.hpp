@@ -69,6 +69,7 @@ class Log::Inside {
 
   // checkpoint.cpp
   void write_due_checkpoint();
+  Result<void> sync_before(const Mark& mark);
   Result<void> write_checkpoint_file(Checkpoint& checkpoint, std::uint32_t number,
                                      std::uint64_t& bytes);
   Result<void> free_segments(const std::set<std::uint32_t>& needed);

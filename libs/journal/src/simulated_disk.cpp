@@ -95,7 +95,7 @@ class SimulatedFile final : public File {
     if (auto entered = state_->enter(generation_); !entered) return entered.error();
     if (offset >= inode_->seen.size()) return std::size_t{0};
     const std::size_t size = std::min<std::size_t>(into.size(), inode_->seen.size() - offset);
-    std::memcpy(into.data(), inode_->seen.data() + offset, size);
+    if (size > 0) std::memcpy(into.data(), inode_->seen.data() + offset, size);
     return size;
   }
   Result<void> write_at(std::uint64_t offset, std::span<const BytesView> parts) override {

@@ -24,6 +24,13 @@ void fill(SimulatedDisk& disk, std::uint64_t count, std::size_t padding = 100) {
 
 // Goal: a flipped bit costs the batch that it hits, is told, and costs nothing that follows.
 // Method: each byte of a small segment in turn.
+TEST(Damage, NoRecordIsReadWhereNothingWasWritten) {
+  SimulatedDisk disk;
+  Told told;
+  auto log = *open_log(disk, told);
+  EXPECT_EQ(log->read(Position{std::uint64_t{1} << 32U | 4096}).error(), Error::damaged);
+}
+
 TEST(Damage, OfAnyByteIsToldAndCostsOneBatchOnly) {
   constexpr std::uint64_t count = 6;
   SimulatedDisk pristine;

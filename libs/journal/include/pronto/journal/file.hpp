@@ -18,8 +18,8 @@ enum class Fill {
 };
 
 /// A file of fixed places. All that the journal does to a disk goes through this and `Disk`.
-/// Runs on: any thread, one call at a time for writing; reads may come beside them. Blocks: on the
-/// disk.
+/// Runs on: any thread, one call at a time for writing; reads and syncs may come beside. Blocks: on
+/// the disk.
 class File {
  public:
   File() = default;
