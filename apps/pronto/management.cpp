@@ -90,7 +90,8 @@ json::object to_json(const server::Overview& now) {
       {"uptime_seconds", now.uptime.count()},
       {"queue_totals", json::object{{"messages", ready + unacked},
                                     {"messages_ready", ready},
-                                    {"messages_unacknowledged", unacked}}},
+                                    {"messages_unacknowledged", unacked},
+                                    {"messages_delayed", now.delayed_count}}},
       {"object_totals", json::object{{"queues", now.queues.size()},
                                      {"connections", now.connections.size()},
                                      {"channels", channels},
@@ -148,6 +149,7 @@ std::string metrics_text(const server::Overview& now) {
   per_queue("gauge", "pronto_broker_queue_consumers", &Queue::consumer_count);
   per_queue("counter", "pronto_broker_queue_published_total", &Queue::published_total);
   per_queue("counter", "pronto_broker_queue_delivered_total", &Queue::delivered_total);
+  one("gauge", "pronto_broker_messages_delayed", now.delayed_count);
   const server::Counters& counters = now.counters;
   one("counter", "pronto_broker_connections_total", counters.connections_total);
   one("counter", "pronto_broker_connections_refused_total", counters.connections_refused_total);
@@ -171,6 +173,11 @@ std::string metrics_text(const server::Overview& now) {
   one("counter", "pronto_journal_batches_total", now.journal.batches_total);
   one("counter", "pronto_journal_syncs_total", now.journal.syncs_total);
   one("counter", "pronto_journal_written_bytes_total", now.journal.written_bytes_total);
+  one("counter", "pronto_journal_checkpoints_total", now.journal.checkpoints_total);
+  one("counter", "pronto_journal_checkpoints_failed_total", now.journal.checkpoints_failed_total);
+  one("gauge", "pronto_journal_checkpoint_bytes", now.journal.checkpoint_bytes);
+  one("counter", "pronto_journal_segments_freed_total", now.journal.segments_freed_total);
+  one("counter", "pronto_journal_segments_recycled_total", now.journal.segments_recycled_total);
   const auto in_seconds = [](std::chrono::nanoseconds time) {
     return std::chrono::duration<double>(time).count();
   };

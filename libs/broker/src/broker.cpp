@@ -274,6 +274,7 @@ void Broker::on_time(WallTime time) {
     }
   }
   for (Queue* queue : unused) inside_->delete_queue(*queue, time);
+  for (const auto& [id, held] : inside_->delaying) inside_->release_due(*held, time);
   inside_->finish(time);
 }
 
@@ -293,6 +294,12 @@ std::optional<WallTime> Broker::next_due() const {
       queue.is_watched = false;
       at = inside_->watched.erase(at);
     }
+  }
+  for (const auto& [id, held] : inside_->delaying) {
+    // At the limit it goes on when an answer comes.
+    const Delay& delay = *held->delay;
+    if (delay.due.empty() || delay.releasing.size() >= inside_->limits.load_count_max) continue;
+    earlier(delay.due.top().at);
   }
   if (!due) return std::nullopt;
   return WallTime{milliseconds{*due}};
@@ -318,6 +325,12 @@ std::vector<QueueView> Broker::queues() const {
     }
   }
   return views;
+}
+
+std::size_t Broker::delayed_count() const noexcept {
+  std::size_t count = 0;
+  for (const auto& [id, held] : inside_->delaying) count += held->entries.live_count();
+  return count;
 }
 
 std::uint64_t Broker::held_bytes() const noexcept {

@@ -313,7 +313,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Channel
 }
 
 void Broker::Inside::touch(Queue& queue) {
-  if (queue.is_touched) return;
+  if (queue.is_touched || queue.delay) return;  // nobody takes from what is delayed
   queue.is_touched = true;
   touched.push_back(&queue);
 }

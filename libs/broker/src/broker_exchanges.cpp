@@ -50,15 +50,18 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
     if (!known) return known.error();
     return ok();
   }
-  const auto type = parse_exchange_type(method.type.view());
+  const auto type = parse_exchange_type(method.type.view(), method.arguments);
   if (!type) return type.error();
   const Outcome allowed = may_exchange(channel, Access::configure, name);
   if (!allowed) return allowed.error();
   if (found != host.exchanges.end()) {
     const Exchange& known = *found->second;
     const std::string subject = exchange_subject(name, host.name);
-    if (known.type != *type) {
-      return inequivalent("type", subject, method.type.view(), name_of(known.type));
+    if (known.type_name() != method.type.view()) {
+      return inequivalent("type", subject, method.type.view(), known.type_name());
+    }
+    if (known.type != type->type) {
+      return inequivalent("x-delayed-type", subject, name_of(type->type), name_of(known.type));
     }
     if (known.is_durable != method.durable) {
       return inequivalent("durable", subject, text_of(method.durable), text_of(known.is_durable));
@@ -105,14 +108,16 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
                              "reached",
                              name, limits.exchanges_max, host.name)};
   }
-  auto made = std::make_unique<Exchange>(name, *type);
+  auto made = std::make_unique<Exchange>(name, type->type);
   made->is_durable = method.durable;
   made->is_auto_delete = method.auto_delete;
   made->is_internal = method.internal;
   made->table = method.arguments;
   made->alternate = method.arguments.find_string("alternate-exchange").value_or("");
+  if (type->is_delayed) make_delayed(*made, host, QueueId{last_queue_id + 1});
   if (made->is_durable) {
     record(to_record(host.name, *made));
+    if (made->held) record(DelayedExchangeRecord{host.name, name, made->held->id});
   }
   host.exchanges.emplace(name, std::move(made));
   return ok();
@@ -155,6 +160,7 @@ void Broker::Inside::delete_exchange(Exchange& exchange, VirtualHost& host) {
     host.binding_count -= gone;
     if (gone > 0) sources.push_back(name);
   }
+  if (exchange.held) forget_delayed(exchange);
   host.exchanges.erase(host.exchanges.find(exchange.name));
   delete_unused(sources, host);
 }

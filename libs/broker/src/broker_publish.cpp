@@ -4,8 +4,8 @@
 #include <charconv>
 #include <limits>
 
+#include "content.hpp"
 #include "inside.hpp"
-#include "pronto/wire/properties.hpp"
 
 namespace pronto::broker {
 
@@ -16,12 +16,6 @@ namespace {
 
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
 constexpr std::int64_t expiration_max = 315'360'000'000;  // ten years, as RabbitMQ has it
-
-wire::PropertiesView properties_of(const Content& content) {
-  auto view = wire::peek_properties(content.properties);
-  PRONTO_ASSERT(view.has_value());  // the session has checked them
-  return *view;
-}
 
 /// A message's own time to live in milliseconds: an integer with nothing around it.
 Result<std::int64_t, Fault> parse_expiration(std::string_view text) {
@@ -60,17 +54,6 @@ std::vector<std::string> keys_of(const wire::Table& headers, std::string_view na
   return keys;
 }
 
-/// A copy of `content` with `change` applied to its properties.
-template <class Change>
-ContentPtr with_properties(const Content& content, Change change) {
-  auto properties = wire::decode_properties(content.properties);
-  PRONTO_ASSERT(properties.has_value());
-  change(*properties);
-  auto copy = std::make_shared<Content>(content);
-  copy->properties = wire::encode_properties(*properties);
-  return copy;
-}
-
 /// A fault that costs the peer its channel, and the transaction with it, not the connection.
 Fault on_channel(Fault fault) {
   fault.is_connection_error = false;
@@ -104,6 +87,11 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
       return Fault{ReplyCode::access_refused,
                    fmt::format("cannot publish to internal exchange '{}' in vhost '{}'",
                                (*exchange)->name, channel.connection->virtual_host)};
+    }
+    if ((*exchange)->held) {
+      const auto headers = headers_of(*content);
+      const Outcome checked = headers ? check_delay(*headers) : Outcome{};
+      if (!checked) return checked.error();
     }
   }
   const wire::PropertiesView properties = properties_of(*content);
@@ -165,17 +153,11 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
   const std::string& host_name = channel ? channel->connection->virtual_host : hosts.begin()->first;
   VirtualHost& host = virtual_host(host_name);
   const wire::PropertiesView properties = properties_of(*content);
-  std::optional<wire::Table> headers;
-  if (properties.headers && properties.headers->size() > 4) {
-    auto decoded = wire::decode_table(*properties.headers);
-    if (decoded) headers = std::move(*decoded);
-  }
+  const std::optional<wire::Table> headers = headers_of(*content);
   std::vector<Queue*> queues = route_with_copies(
       host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
-  if (headers && headers->find("BCC")) {
-    content = with_properties(
-        *content, [](wire::BasicProperties& changed) { changed.headers->erase("BCC"); });
-  }
+  const bool has_blind_copies = headers && headers->find("BCC");
+  if (has_blind_copies) content = without_blind_copies(*content);
   if (queues.empty()) {
     if (method.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
@@ -209,6 +191,15 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
       std::ranges::any_of(queues, [](Queue* queue) { return queue->is_journaled(); })) {
     return false;
   }
+  if (has_blind_copies) {
+    // What is delayed is routed again, and needs all keys for that.
+    std::vector<Queue*> delayed;
+    std::erase_if(queues, [&delayed](Queue* queue) {
+      if (queue->delay) delayed.push_back(queue);
+      return queue->delay != nullptr;
+    });
+    if (!delayed.empty()) store(delayed, published, now);
+  }
   if (!queues.empty()) store(queues, content, now);
   return is_taken;
 }
@@ -241,6 +232,12 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
       ttl = ttl ? std::min(*ttl, own) : own;
     }
     if (ttl) entry.expires_at = millis_of(now) + *ttl;
+    if (queue->delay) {
+      // Its own time to live begins when it is due.
+      const auto headers = headers_of(*content);
+      entry.expires_at = millis_of(now) + delay_of(headers ? &*headers : nullptr);
+      queue->delay->due.push({entry.expires_at, entry.sequence});
+    }
     entry.is_journaled = is_written(queue);
     entry.body = entry.is_journaled ? journaled : kept;
     if (entry.is_journaled) {
@@ -250,6 +247,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     }
     ++queue->published_total;
     queue->entries.append(entry);
+    if (queue->delay) continue;
     if (entry.expires_at != 0) watch(*queue);
     enforce_length(*queue);
     touch(*queue);
@@ -293,7 +291,12 @@ std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view ex
   if (first == host.exchanges.end()) return queues;
   std::vector<Exchange*> visited{first->second.get()};  // each once, so cycles end
   std::vector<Destination> found;
+  const std::int64_t delay = delaying.empty() ? 0 : delay_of(headers);
   for (std::size_t i = 0; i < visited.size(); ++i) {
+    if (delay > 0 && visited[i]->held) {
+      queues.push_back(visited[i]->held.get());
+      continue;
+    }
     found.clear();
     visited[i]->match(key, headers, found);
     if (found.empty() && !visited[i]->alternate.empty()) {
@@ -376,11 +379,7 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
     // Were each message to go to every queue; so it is to be known how many do.
     most = known;
     for (const HeldPublish& held : publishes) {
-      const wire::PropertiesView properties = properties_of(*held.content);
-      std::optional<wire::Table> headers;
-      if (properties.headers) {
-        if (auto decoded = wire::decode_table(*properties.headers)) headers = std::move(*decoded);
-      }
+      const std::optional<wire::Table> headers = headers_of(*held.content);
       most += unit_overhead_bytes * route_with_copies(host, held.method.exchange.view(),
                                                       held.method.routing_key.view(),
                                                       headers ? &*headers : nullptr)

@@ -11,6 +11,32 @@ namespace {
 
 constexpr std::size_t bodies_of_a_unit_max = 1'000'000;
 
+/// States what a queue holds, and how far it has come.
+void state_entries(const Queue& queue, const std::function<void(const Record& record)>& see) {
+  constexpr std::size_t entries_of_a_record_max = 4096;
+  QueuePageRecord page{queue.id, 0, {}};
+  std::vector<DeliveryCountRecord> counts;
+  const auto flush = [&] {
+    if (!page.entries.empty()) see(page);
+    page.entries.clear();
+  };
+  queue.entries.for_each([&](const Entry& entry) {
+    if (!entry.is_journaled) return;
+    PRONTO_ASSERT(is_in_journal(entry.body.position));
+    if (entry.priority != page.priority || page.entries.size() >= entries_of_a_record_max) {
+      flush();
+      page.priority = entry.priority;
+    }
+    page.entries.push_back({entry.sequence, entry.body, entry.expires_at});
+    if (entry.delivery_count != 0) {
+      counts.push_back({queue.id, entry.sequence, entry.delivery_count});
+    }
+  });
+  flush();
+  for (const DeliveryCountRecord& count : counts) see(count);
+  see(QueueStateRecord{queue.id, queue.last_sequence});
+}
+
 }  // namespace
 
 Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView payload) {
@@ -111,16 +137,25 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     return {};
   }
   if (auto* exchange = std::get_if<ExchangeDeclaredRecord>(&*decoded)) {
-    const auto exchange_type = parse_exchange_type(exchange->type);
-    if (!exchange_type) return Error::damaged;
+    const auto kind = parse_exchange_type(exchange->type, exchange->arguments);
+    if (!kind) return Error::damaged;
     VirtualHost& host = inside.virtual_host(exchange->virtual_host);
-    auto made = std::make_unique<Exchange>(exchange->name, *exchange_type);
+    auto made = std::make_unique<Exchange>(exchange->name, kind->type);
     made->is_durable = true;
     made->is_auto_delete = exchange->is_auto_delete;
     made->is_internal = exchange->is_internal;
     made->table = std::move(exchange->arguments);
     made->alternate = made->table.find_string("alternate-exchange").value_or("");
     host.exchanges.emplace(exchange->name, std::move(made));
+    return {};
+  }
+  if (const auto* delayed = std::get_if<DelayedExchangeRecord>(&*decoded)) {
+    VirtualHost& host = inside.virtual_host(delayed->virtual_host);
+    const auto found = host.exchanges.find(delayed->exchange);
+    if (found == host.exchanges.end() || found->second->held || find_queue(delayed->queue)) {
+      return Error::damaged;
+    }
+    inside.make_delayed(*found->second, host, delayed->queue);
     return {};
   }
   if (const auto* deleted = std::get_if<ExchangeDeletedRecord>(&*decoded)) {
@@ -187,38 +222,20 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
 }
 
 void Broker::state(const std::function<void(const Record& record)>& see) const {
-  constexpr std::size_t entries_of_a_record_max = 4096;
   const Inside& inside = *inside_;
   see(BrokerStateRecord{inside.last_queue_id});
   for (const auto& [host_name, host] : inside.hosts) {
     for (const auto& [name, exchange] : host.exchanges) {
       if (!exchange->is_durable || exchange->is_predeclared) continue;
       see(to_record(host_name, *exchange));
+      if (!exchange->held) continue;
+      see(DelayedExchangeRecord{host_name, name, exchange->held->id});
+      state_entries(*exchange->held, see);
     }
     for (const auto& [name, queue] : host.queues) {
       if (!queue->is_journaled()) continue;
       see(to_record(*queue));
-      QueuePageRecord page{queue->id, 0, {}};
-      std::vector<DeliveryCountRecord> counts;
-      const auto flush = [&] {
-        if (!page.entries.empty()) see(page);
-        page.entries.clear();
-      };
-      queue->entries.for_each([&](const Entry& entry) {
-        if (!entry.is_journaled) return;
-        PRONTO_ASSERT(is_in_journal(entry.body.position));
-        if (entry.priority != page.priority || page.entries.size() >= entries_of_a_record_max) {
-          flush();
-          page.priority = entry.priority;
-        }
-        page.entries.push_back({entry.sequence, entry.body, entry.expires_at});
-        if (entry.delivery_count != 0) {
-          counts.push_back({queue->id, entry.sequence, entry.delivery_count});
-        }
-      });
-      flush();
-      for (const DeliveryCountRecord& count : counts) see(count);
-      see(QueueStateRecord{queue->id, queue->last_sequence});
+      state_entries(*queue, see);
     }
   }
   for (const auto& [host_name, host] : inside.hosts) {
@@ -245,6 +262,10 @@ void Broker::finish_recovery(WallTime now) {
       queue->entries.set_redelivered_upto(queue->last_sequence);
       inside_->watch(*queue);
     }
+  }
+  for (const auto& [id, held] : inside_->delaying) {
+    held->entries.for_each(
+        [&held](const Entry& entry) { held->delay->due.push({entry.expires_at, entry.sequence}); });
   }
 }
 

@@ -143,7 +143,8 @@ void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::stri
   letter->body = content.body;
   std::vector<Queue*> queues = route_with_copies(virtual_host(queue.virtual_host), letter->exchange,
                                                  letter->routing_key, &headers);
-  std::erase_if(queues, [&](Queue* target) { return is_cycle(headers, *target); });
+  std::erase_if(queues,
+                [&](Queue* target) { return !target->delay && is_cycle(headers, *target); });
   if (!queues.empty()) store(queues, letter, now);
 }
 
@@ -151,6 +152,11 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   Inside& inside = *inside_;
   if (const auto load = inside.loads.extract(ticket)) {
     inside.on_loaded(load.mapped(), content);
+    inside.finish(now);
+    return;
+  }
+  if (const auto release = inside.releases.extract(ticket)) {
+    inside.on_release(release.mapped(), ticket, content, now);
     inside.finish(now);
     return;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pronto/base/text.hpp"
+#include "queue.hpp"
 
 namespace pronto::broker {
 
@@ -24,12 +25,35 @@ std::string_view name_of(ExchangeType type) noexcept {
   return "";
 }
 
-Result<ExchangeType, Fault> parse_exchange_type(std::string_view name) {
+Result<ExchangeKind, Fault> parse_exchange_type(std::string_view name,
+                                                const wire::Table& arguments) {
+  const bool is_delayed = name == delayed_type_name;
+  if (is_delayed) {
+    const auto behind = arguments.find_string("x-delayed-type");
+    if (!behind) {
+      return Fault{wire::ReplyCode::precondition_failed,
+                   "Invalid argument, 'x-delayed-type' must be an existing exchange type"};
+    }
+    if (*behind == delayed_type_name) {
+      return Fault{wire::ReplyCode::precondition_failed,
+                   "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'"};
+    }
+    name = *behind;
+  }
   for (const ExchangeType type :
        {ExchangeType::direct, ExchangeType::fanout, ExchangeType::topic, ExchangeType::headers}) {
-    if (name == name_of(type)) return type;
+    if (name == name_of(type)) return ExchangeKind{type, is_delayed};
   }
   return Fault{wire::ReplyCode::command_invalid, fmt::format("unknown exchange type '{}'", name)};
+}
+
+Exchange::Exchange(std::string exchange_name, ExchangeType exchange_type)
+    : name{std::move(exchange_name)}, type{exchange_type} {}
+
+Exchange::~Exchange() = default;
+
+std::string_view Exchange::type_name() const noexcept {
+  return held ? delayed_type_name : name_of(type);
 }
 
 bool Exchange::has(const Binding& binding) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,8 +18,15 @@ class Queue;
 enum class ExchangeType { direct, fanout, topic, headers };
 
 std::string_view name_of(ExchangeType type) noexcept;
-/// Errors: `command_invalid` for a type that we do not have.
-Result<ExchangeType, wire::Fault> parse_exchange_type(std::string_view name);
+struct ExchangeKind {
+  ExchangeType type = ExchangeType::direct;
+  bool is_delayed = false;
+};
+/// The type of an exchange, and with x-delayed-message the one behind it, which its argument
+/// x-delayed-type names. Errors: `command_invalid` for a type that we do not have;
+/// `precondition_failed` without a type behind.
+Result<ExchangeKind, wire::Fault> parse_exchange_type(std::string_view name,
+                                                      const wire::Table& arguments);
 
 /// Where a binding leads: one of the two.
 struct Destination {
@@ -38,11 +46,11 @@ struct Binding {
 /// Runs on: the engine's thread.
 class Exchange {
  public:
-  Exchange(std::string exchange_name, ExchangeType exchange_type)
-      : name{std::move(exchange_name)}, type{exchange_type} {}
+  Exchange(std::string exchange_name, ExchangeType exchange_type);
+  ~Exchange();
 
   const std::string name;
-  const ExchangeType type;
+  const ExchangeType type;  ///< how it routes
   bool is_durable = false;
   bool is_auto_delete = false;
   bool is_internal = false;
@@ -50,6 +58,11 @@ class Exchange {
   wire::Table table;
   std::string alternate;           ///< the exchange for what is not routed; empty: none
   std::size_t incoming_count = 0;  ///< exchanges that are bound to it
+  /// The messages that an x-delayed-message exchange delays; null: of another type.
+  std::unique_ptr<Queue> held;
+
+  /// As it was declared.
+  std::string_view type_name() const noexcept;
 
   /// Whether there is an equal one.
   bool has(const Binding& binding) const;

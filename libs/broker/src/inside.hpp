@@ -269,6 +269,15 @@ class Broker::Inside {
   void confirm_durable(Channel& channel);
   void enforce_length(Queue& queue);
 
+  // delay.cpp
+  /// Makes it an exchange that holds messages until they are due, in a queue with this id.
+  void make_delayed(Exchange& exchange, const VirtualHost& host, QueueId id);
+  /// Drops what it holds.
+  void forget_delayed(Exchange& exchange);
+  /// Fetches what is due, a part at a time: the rest follows as answers come.
+  void release_due(Queue& held, WallTime now);
+  void on_release(QueueId id, FetchTicket ticket, const ContentPtr& content, WallTime now);
+
   // dead_letter.cpp
   /// Removes an entry, which is out, from its queue: to the dead-letter exchange when there is one.
   void discard(Queue& queue, const Entry& entry, std::string_view reason);
@@ -302,6 +311,7 @@ class Broker::Inside {
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
   /// Queues that may have something due, by id: most have not, and are not looked at.
   std::map<std::uint64_t, Queue*> watched;
+  std::map<std::uint64_t, Queue*> delaying;  ///< of x-delayed-message exchanges, by id
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
   std::uint64_t held_bytes = 0;  ///< by open transactions
@@ -319,6 +329,7 @@ class Broker::Inside {
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::unordered_map<FetchTicket, Load> loads;
+  std::unordered_map<FetchTicket, QueueId> releases;  // of delayed messages
   std::uint64_t last_ticket = 0;
 
   // The command under way.

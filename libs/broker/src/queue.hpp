@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "delay.hpp"
 #include "pronto/broker/types.hpp"
 #include "queue_arguments.hpp"
 #include "queue_index.hpp"
@@ -43,6 +45,8 @@ class Queue {
   bool is_watched = false;           ///< something of it may become due
 
   QueueIndex entries;
+  /// Of a queue that holds what an x-delayed-message exchange delays, else null.
+  std::unique_ptr<Delay> delay;
   std::set<std::uint64_t> loading;     ///< whose contents are being fetched for a delivery
   std::vector<EntryId> set_aside;      ///< that could not be read: out until a restart
   std::uint64_t durable_sequence = 0;  ///< of the journaled entries, those up to here are durable

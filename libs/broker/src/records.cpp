@@ -187,6 +187,11 @@ struct Put {
     put(out, record.queue);
     put(out, record.last_sequence);
   }
+  void operator()(const DelayedExchangeRecord& record) const {
+    put_text(out, record.virtual_host);
+    put_text(out, record.exchange);
+    put(out, record.queue);
+  }
   void operator()(const QueuePageRecord& record) const {
     put(out, record.queue);
     put(out, record.priority);
@@ -244,8 +249,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<13, Record>, QueuePageRecord> &&
-              static_cast<int>(RecordType::queue_page) == 14);
+static_assert(std::is_same_v<std::variant_alternative_t<14, Record>, DelayedExchangeRecord> &&
+              static_cast<int>(RecordType::delayed_exchange) == 15);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -359,6 +364,14 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
     case RecordType::queue_page:
       record = take_page(source);
       break;
+    case RecordType::delayed_exchange: {
+      DelayedExchangeRecord delayed;
+      delayed.virtual_host = source.text();
+      delayed.exchange = source.text();
+      delayed.queue = source.take<QueueId>();
+      record = std::move(delayed);
+      break;
+    }
     default:
       return Error::malformed;
   }

@@ -135,6 +135,7 @@ Task<Result<void>> BrokerHost::Inside::shut_down(milliseconds limit) {
                {{"units", held_units_.size()}});
   }
   const auto flushed = log_->flush();
+  if (flushed) log_->wait_for_checkpoint();  // one under way does not have all
   if (flushed && log_->bytes_to_replay() > 0) {
     // The next start has nothing to read again.
     take_checkpoint();
@@ -149,6 +150,7 @@ Overview BrokerHost::Inside::overview() const {
   all.now = loop.wall_now();
   all.uptime = std::chrono::duration_cast<seconds>(loop.now() - started_steady_);
   all.queues = engine_.queues();
+  all.delayed_count = engine_.delayed_count();
   for (const auto& [id, connection] : connections) {
     ConnectionView view;
     connection->session.describe(view);

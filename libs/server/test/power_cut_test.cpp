@@ -614,5 +614,92 @@ TEST(PowerCut, OneAfterTheOtherBringsNothingBack) {
   });
 }
 
+/// Publishes to an x-delayed-message exchange while time passes, and knows when each is due.
+class DelayedWorkload {
+ public:
+  DelayedWorkload(HostTest& test, std::uint64_t seed) : test_{test}, chance_{seed} {}
+
+  /// Returns: whether the power was not cut.
+  bool work(int steps) {
+    const auto client = test_.log_in();
+    client->call(1, wire::ConfirmSelect{});
+    client->call(1, wire::ExchangeDeclare{.exchange = "late",
+                                          .type = "x-delayed-message",
+                                          .durable = true,
+                                          .arguments = {{"x-delayed-type", "fanout"}}});
+    client->call(1, wire::QueueDeclare{.queue = "q", .durable = true});
+    client->call(1, wire::QueueBind{.queue = "q", .exchange = "late"});
+    std::uint64_t tag = 0;
+    std::map<std::uint64_t, int> by_tag;
+    for (int i = 0; i < steps && !test_.disk.was_cut(); ++i) {
+      for (std::uint64_t count = chance_.below(4); count > 0; --count) {
+        const auto delay = static_cast<std::int64_t>(1 + chance_.below(40));
+        wire::BasicProperties properties;
+        properties.delivery_mode = 2;
+        properties.headers = wire::Table{{"x-delay", delay}};
+        const std::string body = std::to_string(++last_number_) + std::string(200, '.');
+        client->hold(RawClient::published(1, "late", "", body, properties));
+        due_[last_number_] = test_.loop.now() + milliseconds{delay};
+        by_tag[++tag] = last_number_;
+      }
+      client->write("");
+      test_.loop.advance(milliseconds{chance_.below(20)});
+      for (const std::string& line : client->told()) {
+        if (!line.starts_with("1 basic.ack ")) continue;
+        const std::uint64_t last = std::stoull(line.substr(line.rfind(' ')));
+        while (!by_tag.empty() && by_tag.begin()->first <= last) {
+          confirmed_.insert(by_tag.begin()->second);
+          by_tag.erase(by_tag.begin());
+        }
+      }
+    }
+    client->die();
+    return !test_.disk.was_cut();
+  }
+
+  /// Each confirmed message is there once when all are due, in the order in which they were.
+  void check() {
+    const std::size_t routed_before = test_.queue("q").ready_count;
+    test_.loop.advance(milliseconds{100});
+    EXPECT_EQ(test_.host->overview().delayed_count, 0U);
+    std::set<int> there;
+    SteadyTime last{};
+    for (const PeekedMessage& one : test_.host->peek("/", "q", 0, 1'000'000)) {
+      const int number = std::stoi(to_string(one.body));
+      EXPECT_TRUE(there.insert(number).second) << number << " was routed twice";
+      // What a dying disk could not read was passed over then, and comes now.
+      if (there.size() == routed_before + 1) last = {};
+      EXPECT_LE(last, due_.at(number)) << number << " is out of order";
+      last = due_.at(number);
+    }
+    for (const int number : confirmed_) EXPECT_TRUE(there.contains(number)) << number << " is lost";
+  }
+
+ private:
+  HostTest& test_;
+  SeededRandom chance_;
+  std::map<int, SteadyTime> due_;
+  std::set<int> confirmed_;
+  int last_number_ = 0;
+};
+
+TEST(PowerCut, OfADelayedReleaseRoutesEachMessageOnce) {
+  for_each_seed(5, 500, [](std::uint64_t seed) {
+    for (std::uint64_t cut = 0; !testing::Test::HasFailure(); ++cut) {
+      SCOPED_TRACE(testing::Message() << "seed " << seed << ", power cut after write " << cut);
+      World world;
+      world.disk.cut_after_writes(cut);
+      DelayedWorkload workload{world, seed};
+      const bool is_whole = world.try_open() && workload.work(30);
+      SeededRandom chance{seed * 100'000 + cut};
+      world.crash(&chance);
+      ASSERT_TRUE(world.try_open());
+      if (world.host->overview().queues.empty()) continue;  // cut before there was one
+      workload.check();
+      if (is_whole) break;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace pronto::server

@@ -31,6 +31,7 @@ enum class RecordType : std::uint8_t {
   broker_state = 12,
   queue_state = 13,
   queue_page = 14,
+  delayed_exchange = 15,
 };
 
 /// A message, once, however many queues it reaches.
@@ -98,6 +99,12 @@ struct BoundRecord {
 struct UnboundRecord {
   BoundRecord binding;
 };
+/// An x-delayed-message exchange, just declared, has this queue for what it delays.
+struct DelayedExchangeRecord {
+  std::string virtual_host;
+  std::string exchange;
+  QueueId queue{};
+};
 
 // What only a checkpoint has: it states what the records before it have come to.
 
@@ -121,10 +128,11 @@ struct QueuePageRecord {
 };
 
 /// One record, as value.
-using Record = std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord,
-                            QueueDeclaredRecord, QueueDeletedRecord, QueuePurgedRecord,
-                            ExchangeDeclaredRecord, ExchangeDeletedRecord, BoundRecord,
-                            UnboundRecord, BrokerStateRecord, QueueStateRecord, QueuePageRecord>;
+using Record =
+    std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
+                 QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
+                 ExchangeDeletedRecord, BoundRecord, UnboundRecord, BrokerStateRecord,
+                 QueueStateRecord, QueuePageRecord, DelayedExchangeRecord>;
 
 RecordType type_of(const Record& record) noexcept;
 

@@ -56,6 +56,7 @@ struct Overview {
   WallTime now{};
   seconds uptime{};
   std::vector<broker::QueueView> queues;
+  std::size_t delayed_count = 0;  ///< messages that x-delayed-message exchanges hold
   std::vector<ConnectionView> connections;
   Counters counters;
   Alarms alarms;
