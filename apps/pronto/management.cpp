@@ -159,6 +159,7 @@ std::string metrics_text(const server::Overview& now) {
   one("counter", "pronto_broker_nacked_total", counters.nacked_total);
   one("counter", "pronto_broker_returned_total", counters.returned_total);
   one("counter", "pronto_broker_replies_dropped_total", counters.replies_dropped_total);
+  one("counter", "pronto_broker_duplicates_total", counters.duplicates_total);
   one("counter", "pronto_broker_delivered_total", counters.delivered_total);
   one("counter", "pronto_broker_answered_total", counters.answered_total);
   one("counter", "pronto_broker_received_bytes_total", counters.received_bytes_total);

@@ -97,6 +97,7 @@ void Broker::Inside::finish(WallTime now) {
       }
       awaiting_durable.back().upto = entry.id.sequence;
     }
+    if (new_body_count > 0) last_appended = appended.sequence;
     for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
     records.clear();
     for (const auto& [body, ticket] : new_fetches) effects.fetch(settled(body), ticket);
@@ -331,6 +332,10 @@ std::size_t Broker::delayed_count() const noexcept {
   std::size_t count = 0;
   for (const auto& [id, held] : inside_->delaying) count += held->entries.live_count();
   return count;
+}
+
+std::uint64_t Broker::duplicates_total() const noexcept {
+  return inside_->duplicates_total;
 }
 
 std::uint64_t Broker::held_bytes() const noexcept {

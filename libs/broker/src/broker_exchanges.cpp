@@ -57,8 +57,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   if (found != host.exchanges.end()) {
     const Exchange& known = *found->second;
     const std::string subject = exchange_subject(name, host.name);
-    if (known.type_name() != method.type.view()) {
-      return inequivalent("type", subject, method.type.view(), known.type_name());
+    if (known.type_name != method.type.view()) {
+      return inequivalent("type", subject, method.type.view(), known.type_name);
     }
     if (known.type != type->type) {
       return inequivalent("x-delayed-type", subject, name_of(type->type), name_of(known.type));
@@ -109,6 +109,11 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
                              name, limits.exchanges_max, host.name)};
   }
   auto made = std::make_unique<Exchange>(name, type->type);
+  made->type_name = method.type.text();
+  auto deduplication = parse_deduplication(method.arguments, exchange_subject(name, host.name),
+                                           type->is_deduplicating);
+  if (!deduplication) return deduplication.error();
+  if (*deduplication) made->window.emplace(std::move(**deduplication), index_bytes);
   made->is_durable = method.durable;
   made->is_auto_delete = method.auto_delete;
   made->is_internal = method.internal;

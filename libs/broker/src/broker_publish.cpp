@@ -15,7 +15,6 @@ using wire::ReplyCode;
 namespace {
 
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
-constexpr std::int64_t expiration_max = 315'360'000'000;  // ten years, as RabbitMQ has it
 
 /// A message's own time to live in milliseconds: an integer with nothing around it.
 Result<std::int64_t, Fault> parse_expiration(std::string_view text) {
@@ -37,7 +36,7 @@ Result<std::int64_t, Fault> parse_expiration(std::string_view text) {
   if (digits.starts_with('-') && (is_huge || number != 0)) {
     return refused(fmt::format("{{value_negative,{}}}", digits));
   }
-  if (is_huge || number > expiration_max) {
+  if (is_huge || number > milliseconds_max) {
     return refused(fmt::format("{{value_too_large,{}}}", digits));
   }
   return number;
@@ -130,17 +129,21 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
     return {};
   }
   const std::size_t bodies_before = new_body_count;
-  const bool is_taken = route_and_store(&channel, method, content, now);
+  const Routed routed = route_and_store(&channel, method, content, now);
   if (channel.mode == Channel::Mode::confirm) {
-    channel.unconfirmed.push_back({++channel.published_count, JournalSequence{}, is_taken});
+    // The one that a duplicate repeats may still be on its way to the disk.
+    channel.unconfirmed.push_back({++channel.published_count,
+                                   routed.is_duplicate ? last_appended : JournalSequence{},
+                                   routed.is_taken});
     if (new_body_count > bodies_before) new_unconfirmed.push_back(&channel.unconfirmed.back());
     await_confirm(channel);
   }
   return {};
 }
 
-bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish& method,
-                                     const ContentPtr& published, WallTime now) {
+Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
+                                                       const wire::BasicPublish& method,
+                                                       const ContentPtr& published, WallTime now) {
   ContentPtr content = published;
   if (method.exchange.empty() && method.routing_key.view().starts_with(reply_queue)) {
     const bool is_sent = reply_directly(method.routing_key.view(), content);
@@ -148,25 +151,29 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
                              content);
     }
-    return true;
+    return {};
   }
   const std::string& host_name = channel ? channel->connection->virtual_host : hosts.begin()->first;
   VirtualHost& host = virtual_host(host_name);
   const wire::PropertiesView properties = properties_of(*content);
   const std::optional<wire::Table> headers = headers_of(*content);
-  std::vector<Queue*> queues = route_with_copies(
-      host, method.exchange.view(), method.routing_key.view(), headers ? &*headers : nullptr);
+  Passage passage{.now = now, .exchanges = {}};
+  std::vector<Queue*> queues =
+      route_with_copies(host, method.exchange.view(), method.routing_key.view(),
+                        headers ? &*headers : nullptr, &passage);
   const bool has_blind_copies = headers && headers->find("BCC");
   if (has_blind_copies) content = without_blind_copies(*content);
-  if (queues.empty()) {
+  if (queues.empty() && !passage.is_duplicate) {
     if (method.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
                              content);
     }
-    return true;
+    return {};
   }
+  Routed routed{.is_duplicate = passage.is_duplicate};
+  if (headers && drop_duplicates(queues, &*headers, now)) routed.is_duplicate = true;
+  if (routed.is_duplicate) ++duplicates_total;
   std::vector<Queue*> dead_lettering;
-  bool is_taken = true;
   std::erase_if(queues, [&](Queue* queue) {
     const QueueArguments& arguments = queue->arguments;
     if (arguments.overflow == Overflow::drop_head) return false;
@@ -175,7 +182,7 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
         (arguments.bytes_max &&
          queue->entries.ready_bytes() + content->body.size() > *arguments.bytes_max);
     if (!is_full) return false;
-    is_taken = false;
+    routed.is_taken = false;
     if (arguments.overflow == Overflow::reject_publish_dlx) dead_lettering.push_back(queue);
     return true;
   });
@@ -189,7 +196,13 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;
   if (can_refuse && properties.is_persistent() && !effects.has_room() &&
       std::ranges::any_of(queues, [](Queue* queue) { return queue->is_journaled(); })) {
-    return false;
+    routed.is_taken = false;
+    return routed;
+  }
+  if (headers) {
+    // Who refused it gets it again.
+    if (!routed.is_taken) passage.exchanges.clear();
+    remember(queues, passage.exchanges, content, *headers, now);
   }
   if (has_blind_copies) {
     // What is delayed is routed again, and needs all keys for that.
@@ -201,7 +214,45 @@ bool Broker::Inside::route_and_store(Channel* channel, const wire::BasicPublish&
     if (!delayed.empty()) store(delayed, published, now);
   }
   if (!queues.empty()) store(queues, content, now);
-  return is_taken;
+  return routed;
+}
+
+bool Broker::Inside::drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers,
+                                     WallTime now) {
+  return std::erase_if(queues, [&](const Queue* queue) {
+           if (!queue->window) return false;
+           const auto id = queue->window->id_of(headers);
+           return id && queue->window->has(*id, millis_of(now));
+         }) > 0;
+}
+
+void Broker::Inside::remember(const std::vector<Queue*>& queues,
+                              const std::vector<Exchange*>& exchanges, const ContentPtr& content,
+                              const wire::Table& headers, WallTime now) {
+  const bool is_persistent = properties_of(*content).is_persistent();
+  bool is_any_written = false;
+  for (Queue* queue : queues) {
+    const bool is_written = is_persistent && queue->is_journaled();
+    is_any_written = is_any_written || is_written;
+    if (!queue->window) continue;
+    auto id = queue->window->id_of(&headers);
+    if (!id) continue;
+    const std::int64_t expires_at = queue->window->expires_at(headers, millis_of(now));
+    if (is_written) record(DeduplicationRecord{queue->id, {}, {}, *id, expires_at});
+    queue->window->add(std::move(*id), expires_at, is_written);
+  }
+  if (queues.empty()) return;
+  for (Exchange* exchange : exchanges) {
+    auto id = exchange->window->id_of(&headers);
+    if (!id) continue;
+    const std::int64_t expires_at = exchange->window->expires_at(headers, millis_of(now));
+    const bool is_written = is_any_written && exchange->is_durable;
+    if (is_written) {
+      record(
+          DeduplicationRecord{{}, queues.front()->virtual_host, exchange->name, *id, expires_at});
+    }
+    exchange->window->add(std::move(*id), expires_at, is_written);
+  }
 }
 
 void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& content,
@@ -266,12 +317,13 @@ void Broker::Inside::enforce_length(Queue& queue) {
 
 std::vector<Queue*> Broker::Inside::route_with_copies(VirtualHost& host, std::string_view exchange,
                                                       std::string_view key,
-                                                      const wire::Table* headers) {
-  std::vector<Queue*> queues = route(host, exchange, key, headers);
+                                                      const wire::Table* headers,
+                                                      Passage* passage) {
+  std::vector<Queue*> queues = route(host, exchange, key, headers, passage);
   if (!headers) return queues;
   for (const char* name : {"CC", "BCC"}) {
     for (const std::string& copy : keys_of(*headers, name)) {
-      for (Queue* queue : route(host, exchange, copy, headers)) {
+      for (Queue* queue : route(host, exchange, copy, headers, passage)) {
         if (std::ranges::find(queues, queue) == queues.end()) queues.push_back(queue);
       }
     }
@@ -280,7 +332,8 @@ std::vector<Queue*> Broker::Inside::route_with_copies(VirtualHost& host, std::st
 }
 
 std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view exchange,
-                                          std::string_view key, const wire::Table* headers) {
+                                          std::string_view key, const wire::Table* headers,
+                                          Passage* passage) {
   std::vector<Queue*> queues;
   if (exchange.empty()) {
     const auto found = host.queues.find(key);
@@ -293,6 +346,16 @@ std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view ex
   std::vector<Destination> found;
   const std::int64_t delay = delaying.empty() ? 0 : delay_of(headers);
   for (std::size_t i = 0; i < visited.size(); ++i) {
+    if (passage && visited[i]->window) {
+      const auto id = visited[i]->window->id_of(headers);
+      if (id && visited[i]->window->has(*id, millis_of(passage->now))) {
+        passage->is_duplicate = true;
+        continue;
+      }
+      if (std::ranges::find(passage->exchanges, visited[i]) == passage->exchanges.end()) {
+        passage->exchanges.push_back(visited[i]);
+      }
+    }
     if (delay > 0 && visited[i]->held) {
       queues.push_back(visited[i]->held.get());
       continue;
@@ -405,15 +468,17 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   channel.held_publishes.clear();
   channel.held_answers.clear();
   const std::size_t bodies_before = new_body_count;
+  bool has_duplicates = false;
   for (const HeldPublish& held : publishes) {
-    route_and_store(&channel, held.method, held.content, now);
+    const Routed routed = route_and_store(&channel, held.method, held.content, now);
+    has_duplicates = has_duplicates || routed.is_duplicate;
   }
   for (HeldAnswer& held : answers) {
     settle(channel, held.unacked, held.is_ack, held.requeue);
   }
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.
-  channel.unconfirmed.push_back({0, JournalSequence{}, true});
+  channel.unconfirmed.push_back({0, has_duplicates ? last_appended : JournalSequence{}, true});
   if (new_body_count > bodies_before || !records.empty()) {
     new_unconfirmed.push_back(&channel.unconfirmed.back());
   }

@@ -34,6 +34,11 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
   });
   flush();
   for (const DeliveryCountRecord& count : counts) see(count);
+  if (queue.window) {
+    queue.window->for_each_journaled([&](const std::string& id, std::int64_t expires_at) {
+      see(DeduplicationRecord{queue.id, {}, {}, id, expires_at});
+    });
+  }
   see(QueueStateRecord{queue.id, queue.last_sequence});
 }
 
@@ -141,12 +146,33 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (!kind) return Error::damaged;
     VirtualHost& host = inside.virtual_host(exchange->virtual_host);
     auto made = std::make_unique<Exchange>(exchange->name, kind->type);
+    made->type_name = exchange->type;
+    auto deduplication =
+        parse_deduplication(exchange->arguments, exchange->name, kind->is_deduplicating);
+    if (!deduplication) return Error::damaged;
+    if (*deduplication) made->window.emplace(std::move(**deduplication), inside.index_bytes);
     made->is_durable = true;
     made->is_auto_delete = exchange->is_auto_delete;
     made->is_internal = exchange->is_internal;
     made->table = std::move(exchange->arguments);
     made->alternate = made->table.find_string("alternate-exchange").value_or("");
     host.exchanges.emplace(exchange->name, std::move(made));
+    return {};
+  }
+  if (auto* known = std::get_if<DeduplicationRecord>(&*decoded)) {
+    DeduplicationWindow* window = nullptr;
+    if (known->exchange.empty()) {
+      Queue* queue = find_queue(known->queue);
+      if (!queue) return {};  // deleted since
+      if (queue->window) window = &*queue->window;
+    } else {
+      VirtualHost& host = inside.virtual_host(known->virtual_host);
+      const auto found = host.exchanges.find(known->exchange);
+      if (found == host.exchanges.end()) return {};
+      if (found->second->window) window = &*found->second->window;
+    }
+    if (!window) return Error::damaged;
+    window->add(std::move(known->id), known->expires_at, true);
     return {};
   }
   if (const auto* delayed = std::get_if<DelayedExchangeRecord>(&*decoded)) {
@@ -228,6 +254,11 @@ void Broker::state(const std::function<void(const Record& record)>& see) const {
     for (const auto& [name, exchange] : host.exchanges) {
       if (!exchange->is_durable || exchange->is_predeclared) continue;
       see(to_record(host_name, *exchange));
+      if (exchange->window) {
+        exchange->window->for_each_journaled([&](const std::string& id, std::int64_t expires_at) {
+          see(DeduplicationRecord{{}, host_name, name, id, expires_at});
+        });
+      }
       if (!exchange->held) continue;
       see(DelayedExchangeRecord{host_name, name, exchange->held->id});
       state_entries(*exchange->held, see);

@@ -11,7 +11,6 @@ namespace pronto::broker {
 
 namespace {
 
-constexpr std::int64_t delay_max = 315'360'000'000;  // ten years, as for an expiration
 constexpr const char* header = "x-delay";
 
 /// What is routed after its delay says so by the sign, and no exchange delays it again.
@@ -31,12 +30,12 @@ ContentPtr delayed(const Content& content) {
 
 std::int64_t delay_of(const wire::Table* headers) {
   if (!headers) return 0;
-  return std::clamp<std::int64_t>(headers->find_integer(header).value_or(0), 0, delay_max);
+  return std::clamp<std::int64_t>(headers->find_integer(header).value_or(0), 0, milliseconds_max);
 }
 
 Result<void, wire::Fault> check_delay(const wire::Table& headers) {
   const std::int64_t delay = headers.find_integer(header).value_or(0);
-  if (delay <= delay_max) return {};
+  if (delay <= milliseconds_max) return {};
   return wire::Fault{wire::ReplyCode::precondition_failed,
                      fmt::format("invalid {} '{}': {{value_too_large,{}}}", header, delay, delay)};
 }
@@ -100,10 +99,13 @@ void Broker::Inside::on_release(QueueId id, FetchTicket ticket, const ContentPtr
     // The move is one unit: the records of where it goes, and this removal.
     ContentPtr due = delayed(*release.content);
     const auto headers = headers_of(*due);
-    const std::vector<Queue*> queues =
-        route_with_copies(virtual_host(held.virtual_host), held.delay->exchange.name,
-                          due->routing_key, headers ? &*headers : nullptr);
-    if (headers && headers->find("BCC")) due = without_blind_copies(*due);
+    PRONTO_ASSERT(headers.has_value());
+    std::vector<Queue*> queues = route_with_copies(
+        virtual_host(held.virtual_host), held.delay->exchange.name, due->routing_key, &*headers);
+    if (headers->find("BCC")) due = without_blind_copies(*due);
+    // For the queues it is new; the exchanges let it through when it came.
+    if (drop_duplicates(queues, &*headers, now)) ++duplicates_total;
+    remember(queues, {}, due, *headers, now);
     if (!queues.empty()) store(queues, due, now);
     drop(held, *entry);
   }

@@ -40,21 +40,18 @@ Result<ExchangeKind, Fault> parse_exchange_type(std::string_view name,
     }
     name = *behind;
   }
+  if (name == deduplicating_type_name) return ExchangeKind{ExchangeType::fanout, is_delayed, true};
   for (const ExchangeType type :
        {ExchangeType::direct, ExchangeType::fanout, ExchangeType::topic, ExchangeType::headers}) {
-    if (name == name_of(type)) return ExchangeKind{type, is_delayed};
+    if (name == name_of(type)) return ExchangeKind{type, is_delayed, false};
   }
   return Fault{wire::ReplyCode::command_invalid, fmt::format("unknown exchange type '{}'", name)};
 }
 
 Exchange::Exchange(std::string exchange_name, ExchangeType exchange_type)
-    : name{std::move(exchange_name)}, type{exchange_type} {}
+    : name{std::move(exchange_name)}, type{exchange_type}, type_name{name_of(exchange_type)} {}
 
 Exchange::~Exchange() = default;
-
-std::string_view Exchange::type_name() const noexcept {
-  return held ? delayed_type_name : name_of(type);
-}
 
 bool Exchange::has(const Binding& binding) const {
   return std::ranges::any_of(bindings_, [&](const Binding& other) {

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "deduplication.hpp"
 #include "pronto/base/result.hpp"
 #include "pronto/wire/reply_code.hpp"
 #include "pronto/wire/table.hpp"
@@ -21,10 +23,11 @@ std::string_view name_of(ExchangeType type) noexcept;
 struct ExchangeKind {
   ExchangeType type = ExchangeType::direct;
   bool is_delayed = false;
+  bool is_deduplicating = false;  ///< without being asked for
 };
 /// The type of an exchange, and with x-delayed-message the one behind it, which its argument
-/// x-delayed-type names. Errors: `command_invalid` for a type that we do not have;
-/// `precondition_failed` without a type behind.
+/// x-delayed-type names; x-message-deduplication is a fan-out. Errors: `command_invalid` for a type
+/// that we do not have; `precondition_failed` without a type behind.
 Result<ExchangeKind, wire::Fault> parse_exchange_type(std::string_view name,
                                                       const wire::Table& arguments);
 
@@ -51,6 +54,7 @@ class Exchange {
 
   const std::string name;
   const ExchangeType type;  ///< how it routes
+  std::string type_name;    ///< as it was declared
   bool is_durable = false;
   bool is_auto_delete = false;
   bool is_internal = false;
@@ -61,8 +65,7 @@ class Exchange {
   /// The messages that an x-delayed-message exchange delays; null: of another type.
   std::unique_ptr<Queue> held;
 
-  /// As it was declared.
-  std::string_view type_name() const noexcept;
+  std::optional<DeduplicationWindow> window;  ///< of one that passes no duplicates on
 
   /// Whether there is an equal one.
   bool has(const Binding& binding) const;

@@ -245,15 +245,32 @@ class Broker::Inside {
   Outcome publish(Channel& channel, const wire::BasicPublish& method, ContentPtr content,
                   WallTime now);
   Outcome check_publish(Channel& channel, const wire::BasicPublish& method, ContentPtr& content);
-  /// Whether all queues took it.
-  bool route_and_store(Channel* channel, const wire::BasicPublish& method,
-                       const ContentPtr& content, WallTime now);
+  struct Routed {
+    bool is_taken = true;       ///< by all queues
+    bool is_duplicate = false;  ///< for one of them at least, or for an exchange
+  };
+  Routed route_and_store(Channel* channel, const wire::BasicPublish& method,
+                         const ContentPtr& content, WallTime now);
   void store(const std::vector<Queue*>& queues, const ContentPtr& content, WallTime now);
+  /// What a message meets on its way that takes no duplicates.
+  struct Passage {
+    WallTime now;
+    std::vector<Exchange*> exchanges;  ///< that let it through
+    bool is_duplicate = false;         ///< for one that did not
+  };
+  /// Takes: the passage of a message that is new to the broker; without, nothing on the way is
+  /// asked whether it was there before.
   std::vector<Queue*> route(VirtualHost& host, std::string_view exchange, std::string_view key,
-                            const wire::Table* headers);
+                            const wire::Table* headers, Passage* passage = nullptr);
   /// As `route`, and to the keys of the headers CC and BCC.
   std::vector<Queue*> route_with_copies(VirtualHost& host, std::string_view exchange,
-                                        std::string_view key, const wire::Table* headers);
+                                        std::string_view key, const wire::Table* headers,
+                                        Passage* passage = nullptr);
+  /// Takes away the queues that had the message before. Returns: whether there were any.
+  bool drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers, WallTime now);
+  /// The queues, and the exchanges on the way there, know the message from now on.
+  void remember(const std::vector<Queue*>& queues, const std::vector<Exchange*>& exchanges,
+                const ContentPtr& content, const wire::Table& headers, WallTime now);
   /// Counts what a transaction holds, and forgets the count when it ends.
   void count_held(Channel& channel, std::size_t bytes);
   void count_none_held(Channel& channel);
@@ -314,6 +331,8 @@ class Broker::Inside {
   std::map<std::uint64_t, Queue*> delaying;  ///< of x-delayed-message exchanges, by id
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
+  JournalSequence last_appended{};  ///< of the last unit with a body
+  std::uint64_t duplicates_total = 0;
   std::uint64_t held_bytes = 0;  ///< by open transactions
   std::uint64_t replies_dropped_total = 0;
 

@@ -45,6 +45,7 @@ class Queue {
   bool is_watched = false;           ///< something of it may become due
 
   QueueIndex entries;
+  std::optional<DeduplicationWindow> window;  ///< of one that takes no duplicates
   /// Of a queue that holds what an x-delayed-message exchange delays, else null.
   std::unique_ptr<Delay> delay;
   std::set<std::uint64_t> loading;     ///< whose contents are being fetched for a delivery

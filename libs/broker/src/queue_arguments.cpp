@@ -11,19 +11,11 @@ namespace pronto::broker {
 using wire::Fault;
 using wire::ReplyCode;
 
-namespace {
-
-constexpr std::int64_t milliseconds_max = 315'360'000'000;  // ten years, as RabbitMQ has it
-
-Fault invalid(std::string_view argument, const std::string& subject, const std::string& reason) {
+Fault invalid_argument(std::string_view argument, const std::string& subject,
+                       const std::string& reason) {
   return Fault{ReplyCode::precondition_failed,
                fmt::format("invalid arg '{}' for {}: {}", argument, subject, reason)};
 }
-
-struct NumberRule {
-  std::int64_t min = 0;
-  std::int64_t max = std::numeric_limits<std::int64_t>::max();
-};
 
 Result<std::optional<std::int64_t>, Fault> read_number(const wire::Table& table,
                                                        std::string_view name, NumberRule rule,
@@ -32,14 +24,16 @@ Result<std::optional<std::int64_t>, Fault> read_number(const wire::Table& table,
   if (!value) return std::optional<std::int64_t>{};
   const auto number = value->integer();
   if (!number) {
-    return invalid(name, subject, fmt::format("\"expected integer, got {}\"", value->type_name()));
+    return invalid_argument(name, subject,
+                            fmt::format("\"expected integer, got {}\"", value->type_name()));
   }
   if (*number < 0 && rule.min >= 0) {
-    return invalid(name, subject, fmt::format("{{value_negative,{}}}", *number));
+    return invalid_argument(name, subject, fmt::format("{{value_negative,{}}}", *number));
   }
-  if (*number < rule.min) return invalid(name, subject, fmt::format("{{value_zero,{}}}", *number));
+  if (*number < rule.min)
+    return invalid_argument(name, subject, fmt::format("{{value_zero,{}}}", *number));
   if (*number > rule.max) {
-    return invalid(
+    return invalid_argument(
         name, subject,
         fmt::format("{{{},{}}}",
                     name == "x-max-priority" ? "max_value_exceeded" : "value_too_large", *number));
@@ -53,12 +47,11 @@ Result<std::optional<std::string>, Fault> read_text(const wire::Table& table, st
   if (!value) return std::optional<std::string>{};
   const auto text = table.find_string(name);
   if (!text) {
-    return invalid(name, subject, fmt::format("{{unacceptable_type,{}}}", value->type_name()));
+    return invalid_argument(name, subject,
+                            fmt::format("{{unacceptable_type,{}}}", value->type_name()));
   }
   return std::optional{std::string{*text}};
 }
-
-}  // namespace
 
 Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
                                                     const std::string& subject) {
@@ -96,7 +89,7 @@ Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
   if (!key) return key.error();
   arguments.dead_letter_routing_key = std::move(*key);
   if (arguments.dead_letter_routing_key && !arguments.dead_letter_exchange) {
-    return invalid("x-dead-letter-routing-key", subject, "routing_key_but_no_dlx_defined");
+    return invalid_argument("x-dead-letter-routing-key", subject, "routing_key_but_no_dlx_defined");
   }
 
   auto overflow = read_text(table, "x-overflow", subject);
@@ -109,7 +102,7 @@ Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
     } else if (**overflow == "reject-publish-dlx") {
       arguments.overflow = Overflow::reject_publish_dlx;
     } else {
-      return invalid("x-overflow", subject, "invalid_overflow");
+      return invalid_argument("x-overflow", subject, "invalid_overflow");
     }
   }
 
@@ -117,17 +110,20 @@ Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
   if (!type) return type.error();
   if (*type) {
     if (**type != "classic" && **type != "quorum") {
-      return invalid("x-queue-type", subject,
-                     fmt::format("\"unsupported queue type '{}'\"", **type));
+      return invalid_argument("x-queue-type", subject,
+                              fmt::format("\"unsupported queue type '{}'\"", **type));
     }
     arguments.is_quorum = **type == "quorum";
   }
+  auto deduplication = parse_deduplication(table, subject);
+  if (!deduplication) return deduplication.error();
+  arguments.deduplication = std::move(*deduplication);
   arguments.is_single_active = table.find_bool("x-single-active-consumer").value_or(false);
   if (const wire::Value* early = table.find("x-early-delivery")) {
     const bool* flag = early->get_if<bool>();
     if (!flag) {
-      return invalid("x-early-delivery", subject,
-                     fmt::format("{{unacceptable_type,{}}}", early->type_name()));
+      return invalid_argument("x-early-delivery", subject,
+                              fmt::format("{{unacceptable_type,{}}}", early->type_name()));
     }
     arguments.is_early = *flag;
   }
@@ -147,7 +143,11 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
                                "x-single-active-consumer",
                                "x-queue-type",
                                "x-delivery-limit",
-                               "x-early-delivery"};
+                               "x-early-delivery",
+                               "x-message-deduplication",
+                               "x-cache-size",
+                               "x-cache-ttl",
+                               "x-deduplication-header"};
   // RabbitMQ names the type only where the other side has no value at all.
   const auto shown = [](const wire::Value* value, bool with_type) -> std::string {
     if (!value) return "none";

@@ -1,14 +1,35 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "deduplication.hpp"
 #include "pronto/base/result.hpp"
 #include "pronto/wire/reply_code.hpp"
 #include "pronto/wire/table.hpp"
 
 namespace pronto::broker {
+
+inline constexpr std::int64_t milliseconds_max = 315'360'000'000;  // ten years, as RabbitMQ has it
+
+// What is read out of the arguments of a declaration. Errors: `precondition_failed`, RabbitMQ's
+// texts; `subject` is "queue 'q' in vhost '/'".
+
+wire::Fault invalid_argument(std::string_view argument, const std::string& subject,
+                             const std::string& reason);
+struct NumberRule {
+  std::int64_t min = 0;
+  std::int64_t max = std::numeric_limits<std::int64_t>::max();
+};
+Result<std::optional<std::int64_t>, wire::Fault> read_number(const wire::Table& table,
+                                                             std::string_view name, NumberRule rule,
+                                                             const std::string& subject);
+Result<std::optional<std::string>, wire::Fault> read_text(const wire::Table& table,
+                                                          std::string_view name,
+                                                          const std::string& subject);
 
 enum class Overflow { drop_head, reject_publish, reject_publish_dlx };
 
@@ -21,6 +42,7 @@ struct QueueArguments {
   std::optional<std::int64_t> delivery_limit;
   std::optional<std::string> dead_letter_exchange;
   std::optional<std::string> dead_letter_routing_key;
+  std::optional<DeduplicationArguments> deduplication;
   Overflow overflow = Overflow::drop_head;
   std::uint8_t priority_max = 0;
   bool is_quorum = false;

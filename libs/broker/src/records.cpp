@@ -192,6 +192,13 @@ struct Put {
     put_text(out, record.exchange);
     put(out, record.queue);
   }
+  void operator()(const DeduplicationRecord& record) const {
+    put(out, record.queue);
+    put_text(out, record.virtual_host);
+    put_text(out, record.exchange);
+    put_text(out, record.id);
+    put(out, record.expires_at);
+  }
   void operator()(const QueuePageRecord& record) const {
     put(out, record.queue);
     put(out, record.priority);
@@ -249,8 +256,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<14, Record>, DelayedExchangeRecord> &&
-              static_cast<int>(RecordType::delayed_exchange) == 15);
+static_assert(std::is_same_v<std::variant_alternative_t<15, Record>, DeduplicationRecord> &&
+              static_cast<int>(RecordType::deduplication) == 16);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -364,6 +371,16 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
     case RecordType::queue_page:
       record = take_page(source);
       break;
+    case RecordType::deduplication: {
+      DeduplicationRecord known;
+      known.queue = source.take<QueueId>();
+      known.virtual_host = source.text();
+      known.exchange = source.text();
+      known.id = source.text();
+      known.expires_at = source.take<std::int64_t>();
+      record = std::move(known);
+      break;
+    }
     case RecordType::delayed_exchange: {
       DelayedExchangeRecord delayed;
       delayed.virtual_host = source.text();

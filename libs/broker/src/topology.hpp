@@ -54,7 +54,7 @@ inline QueueDeclaredRecord to_record(const Queue& queue) {
 inline ExchangeDeclaredRecord to_record(const std::string& host, const Exchange& exchange) {
   return {.virtual_host = host,
           .name = exchange.name,
-          .type = std::string{exchange.type_name()},
+          .type = exchange.type_name,
           .is_auto_delete = exchange.is_auto_delete,
           .is_internal = exchange.is_internal,
           .arguments = exchange.table};

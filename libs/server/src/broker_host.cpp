@@ -159,6 +159,7 @@ Overview BrokerHost::Inside::overview() const {
   }
   all.counters = counters;
   all.counters.replies_dropped_total = engine_.replies_dropped_total();
+  all.counters.duplicates_total = engine_.duplicates_total();
   all.alarms = alarms_;
   all.journal = log_->statistics();
   for (const journal::SegmentView& segment : log_->segments()) all.journal_bytes += segment.bytes;

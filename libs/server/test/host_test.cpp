@@ -484,6 +484,39 @@ TEST_F(Host, AMessageThatRotOnTheDiskIsSetAsideAndTheOthersComeThrough) {
   EXPECT_EQ(queue("q").unacked_count, 0U);
 }
 
+TEST_F(Host, ACheckpointHasWhatIsDelayedAndTheNamesOfWhatWasThere) {
+  open();
+  auto client = log_in();
+  client->call(1, wire::ExchangeDeclare{.exchange = "late",
+                                        .type = "x-delayed-message",
+                                        .durable = true,
+                                        .arguments = {{"x-delayed-type", "fanout"},
+                                                      {"x-message-deduplication", true}}});
+  client->call(
+      1, wire::QueueDeclare{
+             .queue = "q", .durable = true, .arguments = {{"x-message-deduplication", true}}});
+  client->call(1, wire::QueueBind{.queue = "q", .exchange = "late"});
+  wire::BasicProperties properties;
+  properties.delivery_mode = 2;
+  const auto publish = [&](std::string_view exchange, std::string_view name, std::int64_t delay) {
+    properties.headers =
+        wire::Table{{"x-deduplication-header", std::string{name}}, {"x-delay", delay}};
+    client->write(RawClient::published(1, exchange, "q", name, properties));
+  };
+  publish("", "at once", 0);
+  publish("late", "later", 60'000);
+  shut_down();
+  open();
+  EXPECT_EQ(host->overview().delayed_count, 1U);
+  client = log_in();
+  publish("", "at once", 0);
+  publish("late", "later", 0);
+  EXPECT_EQ(queue("q").ready_count, 1U);
+  EXPECT_EQ(host->overview().counters.duplicates_total, 2U);
+  loop.advance(seconds{61});
+  EXPECT_EQ(queue("q").ready_count, 2U);
+}
+
 // Goal: the journal does not grow with what has passed through, while one message of long ago stays
 // and is found again. Method: a hundred times a checkpoint's length of messages, each acked.
 TEST_F(Host, JournalKeepsWhatIsNeededAndCheckpointsAreWhereAStartBegins) {

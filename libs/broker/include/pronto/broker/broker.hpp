@@ -126,6 +126,8 @@ class Broker {
                            std::uint64_t from, std::size_t count_max) const;
   /// Messages that x-delayed-message exchanges hold until they are due.
   std::size_t delayed_count() const noexcept;
+  /// Publishes that a queue or an exchange had had before.
+  std::uint64_t duplicates_total() const noexcept;
   /// What open transactions hold of publishes until they are committed.
   std::uint64_t held_bytes() const noexcept;
   /// Direct replies that were dropped, since whoever asked does not read.

@@ -32,6 +32,7 @@ enum class RecordType : std::uint8_t {
   queue_state = 13,
   queue_page = 14,
   delayed_exchange = 15,
+  deduplication = 16,
 };
 
 /// A message, once, however many queues it reaches.
@@ -105,6 +106,14 @@ struct DelayedExchangeRecord {
   std::string exchange;
   QueueId queue{};
 };
+/// A queue or an exchange has taken the message with this name, and takes no other of it.
+struct DeduplicationRecord {
+  QueueId queue{};           ///< 0: the exchange has
+  std::string virtual_host;  ///< of the exchange
+  std::string exchange;
+  std::string id;
+  std::int64_t expires_at = 0;  ///< milliseconds since 1970; 0: never
+};
 
 // What only a checkpoint has: it states what the records before it have come to.
 
@@ -132,7 +141,7 @@ using Record =
     std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
                  QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
                  ExchangeDeletedRecord, BoundRecord, UnboundRecord, BrokerStateRecord,
-                 QueueStateRecord, QueuePageRecord, DelayedExchangeRecord>;
+                 QueueStateRecord, QueuePageRecord, DelayedExchangeRecord, DeduplicationRecord>;
 
 RecordType type_of(const Record& record) noexcept;
 

@@ -21,6 +21,7 @@ struct Counters {
   std::uint64_t nacked_total = 0;
   std::uint64_t returned_total = 0;
   std::uint64_t replies_dropped_total = 0;  ///< direct replies to clients that do not read
+  std::uint64_t duplicates_total = 0;       ///< publishes that had come before
   std::uint64_t delivered_total = 0;        ///< to consumers and by basic.get
   std::uint64_t answered_total = 0;         ///< basic.ack, -nack and -reject that came in
   std::uint64_t received_bytes_total = 0;
