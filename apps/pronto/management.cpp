@@ -38,7 +38,7 @@ json::value to_json(const wire::Value& value) {
   return nullptr;
 }
 
-json::object to_json(const broker::QueueView& queue) {
+json::object to_json(const broker::QueueView& queue, std::uint64_t segment_bytes) {
   return {{"name", queue.name},
           {"vhost", queue.virtual_host},
           {"durable", queue.is_durable},
@@ -51,6 +51,7 @@ json::object to_json(const broker::QueueView& queue) {
           {"messages_unacknowledged", queue.unacked_count},
           {"message_bytes_ready", queue.body_bytes},
           {"consumers", queue.consumer_count},
+          {"journal_bytes", queue.segment_count * segment_bytes},
           {"message_stats", json::object{{"publish", queue.published_total},
                                          {"deliver_get", queue.delivered_total},
                                          {"ack", queue.acked_total}}}};
@@ -149,6 +150,13 @@ std::string metrics_text(const server::Overview& now) {
   per_queue("gauge", "pronto_broker_queue_consumers", &Queue::consumer_count);
   per_queue("counter", "pronto_broker_queue_published_total", &Queue::published_total);
   per_queue("counter", "pronto_broker_queue_delivered_total", &Queue::delivered_total);
+  out += "# HELP pronto_broker_queue_journal_bytes segments that stay for the queue's messages\n";
+  out += "# TYPE pronto_broker_queue_journal_bytes gauge\n";
+  for (const broker::QueueView& queue : now.queues) {
+    out += fmt::format("pronto_broker_queue_journal_bytes{{vhost=\"{}\",queue=\"{}\"}} {}\n",
+                       label(queue.virtual_host), label(queue.name),
+                       queue.segment_count * now.segment_bytes);
+  }
   one("gauge", "pronto_broker_messages_delayed", now.delayed_count);
   const server::Counters& counters = now.counters;
   one("counter", "pronto_broker_connections_total", counters.connections_total);
@@ -178,6 +186,7 @@ std::string metrics_text(const server::Overview& now) {
   one("counter", "pronto_journal_checkpoints_failed_total", now.journal.checkpoints_failed_total);
   one("gauge", "pronto_journal_checkpoint_bytes", now.journal.checkpoint_bytes);
   one("counter", "pronto_journal_segments_freed_total", now.journal.segments_freed_total);
+  one("counter", "pronto_journal_segments_cleaned_total", now.segments_cleaned_total);
   one("counter", "pronto_journal_segments_recycled_total", now.journal.segments_recycled_total);
   const auto in_seconds = [](std::chrono::nanoseconds time) {
     return std::chrono::duration<double>(time).count();
@@ -235,7 +244,10 @@ http::Router management_router(server::BrokerHost& host, const server::Users& us
   guarded("/api/overview", [&host]() -> json::value { return to_json(host.overview()); });
   guarded("/api/queues", [&host]() -> json::value {
     json::array queues;
-    for (const broker::QueueView& queue : host.overview().queues) queues.push_back(to_json(queue));
+    const server::Overview now = host.overview();
+    for (const broker::QueueView& queue : now.queues) {
+      queues.push_back(to_json(queue, now.segment_bytes));
+    }
     return queues;
   });
   guarded("/api/connections", [&host]() -> json::value {

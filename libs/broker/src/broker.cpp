@@ -90,7 +90,9 @@ void Broker::Inside::finish(WallTime now) {
     };
     for (const NewEntry& entry : new_entries) {
       const BodyRef body = settled(entry.body);
-      if (entry.queue->entries.set_position(entry.id, body.position)) count_live(body, true);
+      if (entry.queue->entries.set_position(entry.id, body.position)) {
+        count_live(*entry.queue, body, true);
+      }
       if (awaiting_durable.empty() || awaiting_durable.back().sequence != appended.sequence ||
           awaiting_durable.back().queue != entry.queue->id) {
         awaiting_durable.push_back({appended.sequence, entry.queue->id, 0});
@@ -98,6 +100,14 @@ void Broker::Inside::finish(WallTime now) {
       awaiting_durable.back().upto = entry.id.sequence;
     }
     if (new_body_count > 0) last_appended = appended.sequence;
+    if (cleaning) {
+      for (Move& move : cleaning->new_ones) {
+        move.to = settled(move.to);
+        move.sequence = appended.sequence;
+        cleaning->appended.push_back(std::move(move));
+      }
+      cleaning->new_ones.clear();
+    }
     for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
     records.clear();
     for (const auto& [body, ticket] : new_fetches) effects.fetch(settled(body), ticket);
@@ -249,6 +259,7 @@ void Broker::on_durable(JournalSequence sequence, WallTime now) {
     }
     awaiting.pop_front();
   }
+  inside_->settle_moves();
   inside_->finish(now);
 }
 
@@ -322,6 +333,7 @@ std::vector<QueueView> Broker::queues() const {
                        .published_total = queue->published_total,
                        .delivered_total = queue->delivered_total,
                        .acked_total = queue->acked_total,
+                       .segment_count = queue->segments.size(),
                        .arguments = queue->table});
     }
   }

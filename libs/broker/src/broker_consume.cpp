@@ -348,7 +348,7 @@ void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
     if (!is_stored(queue, entry)) return false;
     if (wanted(entry)) {
       const FetchTicket ticket{++last_ticket};
-      loads.emplace(ticket, Load{queue.id, entry.id()});
+      loads.emplace(ticket, Load{queue.id, entry.id(), entry.body});
       queue.loading.insert(entry.sequence);
       effects.fetch(entry.body, ticket);
     }

@@ -248,7 +248,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
   queue.entries.remove_if([&](const Entry& entry, bool is_out) {
     if (is_out) return false;
     if (entry.is_journaled) record_removed(queue, entry.sequence);
-    release(entry);
+    release(queue, entry);
     return true;
   });
   for (const EntryId id : std::exchange(queue.set_aside, {})) drop(queue, *queue.entries.find(id));
@@ -291,8 +291,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
   if (queue.is_journaled()) record(QueueDeletedRecord{queue.id});
-  queue.entries.remove_if([this](const Entry& entry, bool) {
-    release(entry);
+  queue.entries.remove_if([this, &queue](const Entry& entry, bool) {
+    release(queue, entry);
     return true;
   });
   std::erase_if(new_entries, [&queue](const NewEntry& entry) { return entry.queue == &queue; });

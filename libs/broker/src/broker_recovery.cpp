@@ -61,7 +61,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     entry.priority = std::min(entry.priority, queue.arguments.priority_max);
     entry.is_journaled = true;
     queue.entries.append(entry);
-    inside.count_live(entry.body, true);
+    inside.count_live(queue, entry.body, true);
   };
 
   if (const auto* body = std::get_if<BodyRecord>(&*decoded)) {
@@ -96,8 +96,22 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
       const auto entry = queue->entries.find(sequence);
       if (!entry) continue;
       queue->entries.remove(entry->id());
-      inside.release(*entry);
+      inside.release(*queue, *entry);
     }
+    return {};
+  }
+  if (const auto* moved = std::get_if<MovedRecord>(&*decoded)) {
+    Queue* queue = find_queue(moved->queue);
+    if (moved->bodies_back >= inside.recovered_bodies.size()) return Error::damaged;
+    const std::optional<BodyRef> body =
+        inside.recovered_bodies[inside.recovered_bodies.size() - 1 - moved->bodies_back];
+    const auto entry = queue ? queue->entries.find(moved->sequence) : std::nullopt;
+    if (!entry) return {};  // left since
+    // Where it was it may still be read.
+    if (!body || body->bytes != entry->body.bytes) return Error::damaged;
+    inside.release(*queue, *entry);
+    queue->entries.set_position(entry->id(), body->position);
+    inside.count_live(*queue, *body, true);
     return {};
   }
   if (const auto* count = std::get_if<DeliveryCountRecord>(&*decoded)) {
@@ -136,7 +150,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     queue->entries.remove_if([&](const Entry& entry, bool) {
       const bool is_kept = entry.sequence >= purged->below ||
                            std::ranges::find(purged->kept, entry.sequence) != purged->kept.end();
-      if (!is_kept) inside.release(entry);
+      if (!is_kept) inside.release(*queue, entry);
       return !is_kept;
     });
     return {};

@@ -70,24 +70,26 @@ bool is_cycle(const Table& headers, const Queue& queue) {
 
 }  // namespace
 
-void Broker::Inside::release(const Entry& entry) {
+void Broker::Inside::release(Queue& queue, const Entry& entry) {
   if (is_provisional(entry.body.position)) {
     new_releases.push_back(entry.body);
     return;
   }
-  if (entry.is_journaled) count_live(entry.body, false);
+  if (entry.is_journaled) count_live(queue, entry.body, false);
   effects.release(entry.body);
 }
 
-void Broker::Inside::count_live(BodyRef body, bool is_more) {
+void Broker::Inside::count_live(Queue& queue, BodyRef body, bool is_more) {
   if (!is_in_journal(body.position)) return;
   const auto segment = static_cast<std::uint32_t>(static_cast<std::uint64_t>(body.position) >> 32U);
   const auto use = segments.try_emplace(segment, SegmentUse{segment, 0, 0}).first;
   if (is_more) {
     ++use->second.entry_count;
     use->second.body_bytes += body.bytes;
+    ++queue.segments[segment];
     return;
   }
+  if (const auto own = queue.segments.find(segment); --own->second == 0) queue.segments.erase(own);
   use->second.body_bytes -= body.bytes;
   if (--use->second.entry_count == 0) segments.erase(use);
 }
@@ -95,7 +97,7 @@ void Broker::Inside::count_live(BodyRef body, bool is_more) {
 void Broker::Inside::drop(Queue& queue, const Entry& entry) {
   if (entry.is_journaled) record_removed(queue, entry.sequence);
   queue.entries.remove(entry.id());
-  release(entry);
+  release(queue, entry);
 }
 
 void Broker::Inside::set_aside(Queue& queue, const Entry& entry) {
@@ -115,7 +117,7 @@ void Broker::Inside::discard(Queue& queue, const Entry& entry, std::string_view 
     return;
   }
   const FetchTicket ticket{++last_ticket};
-  dead_letters.emplace(ticket, DeadLetterJob{&queue, entry.id(), reason});
+  dead_letters.emplace(ticket, DeadLetterJob{&queue, entry.id(), reason, entry.body});
   if (is_provisional(entry.body.position)) {
     new_fetches.emplace_back(entry.body, ticket);
   } else {
@@ -150,6 +152,7 @@ void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::stri
 
 void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   Inside& inside = *inside_;
+  if (!content && inside.fetch_again(ticket)) return;
   if (const auto load = inside.loads.extract(ticket)) {
     inside.on_loaded(load.mapped(), content);
     inside.finish(now);
@@ -159,6 +162,13 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
     inside.on_release(release.mapped(), ticket, content, now);
     inside.finish(now);
     return;
+  }
+  if (inside.cleaning) {
+    if (auto move = inside.cleaning->reading.extract(ticket)) {
+      inside.on_move_read(std::move(move.mapped()), content);
+      inside.finish(now);
+      return;
+    }
   }
   const auto found = inside.dead_letters.find(ticket);
   if (found == inside.dead_letters.end()) return;

@@ -52,8 +52,8 @@ void Broker::Inside::make_delayed(Exchange& exchange, const VirtualHost& host, Q
 
 void Broker::Inside::forget_delayed(Exchange& exchange) {
   Queue& held = *exchange.held;
-  held.entries.remove_if([this](const Entry& entry, bool) {
-    release(entry);
+  held.entries.remove_if([this, &held](const Entry& entry, bool) {
+    release(held, entry);
     return true;
   });
   std::erase_if(new_entries, [&held](const NewEntry& entry) { return entry.queue == &held; });
@@ -71,7 +71,8 @@ void Broker::Inside::release_due(Queue& held, WallTime now) {
     const auto entry = held.entries.take({sequence, 0});
     if (!entry) continue;
     const FetchTicket ticket{++last_ticket};
-    delay.releasing.push_back({.ticket = ticket, .id = entry->id(), .content = {}});
+    delay.releasing.push_back(
+        {.ticket = ticket, .id = entry->id(), .body = entry->body, .content = {}});
     releases.emplace(ticket, held.id);
     effects.fetch(entry->body, ticket);
   }

@@ -32,6 +32,7 @@ struct Delay {
   struct Release {
     FetchTicket ticket{};
     EntryId id;
+    BodyRef body;
     bool is_answered = false;
     ContentPtr content;  ///< null once answered: cannot be read
   };

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cleaner.hpp"
 #include "exchange.hpp"
 #include "pronto/broker/broker.hpp"
 #include "queue.hpp"
@@ -111,6 +112,7 @@ struct VirtualHost {
 struct Load {
   QueueId queue{};
   EntryId id;
+  BodyRef body;
 };
 
 /// A message on its way to a dead-letter exchange.
@@ -118,6 +120,7 @@ struct DeadLetterJob {
   Queue* queue = nullptr;  ///< null once the queue was deleted
   EntryId id;
   std::string_view reason;
+  BodyRef body;
 };
 
 /// An entry whose body is in the unit under way: where that lies is known when it is appended.
@@ -307,9 +310,21 @@ class Broker::Inside {
   /// read then.
   void set_aside(Queue& queue, const Entry& entry);
   /// The entry needs its body no longer.
-  void release(const Entry& entry);
+  void release(Queue& queue, const Entry& entry);
   /// Counts an entry whose body lies in the journal, and forgets it.
-  void count_live(BodyRef body, bool is_more);
+  void count_live(Queue& queue, BodyRef body, bool is_more);
+
+  // cleaner.cpp
+  void begin_cleaning(std::uint32_t segment);
+  std::optional<Entry> holder_of(const Move& move, const Move::Holder& holder) const;
+  void read_moves();
+  void on_move_read(Move move, const ContentPtr& content);
+  /// A body that could not be read where it was when it was asked for: whether it lies elsewhere by
+  /// now, and is asked for again.
+  bool fetch_again(FetchTicket ticket);
+  /// Entries whose copies are durable refer to them.
+  void settle_moves();
+  void refer_to(const Move& move);
 
   template <class M>
   void send(const Channel& channel, const M& method) {
@@ -345,6 +360,8 @@ class Broker::Inside {
   bool has_durable_news = false;  ///< any of them may have something to confirm
 
   std::map<std::uint32_t, SegmentUse> segments;  ///< what of the journal is still needed
+
+  std::optional<Cleaning> cleaning;
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::unordered_map<FetchTicket, Load> loads;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -45,7 +46,8 @@ class Queue {
   bool is_watched = false;           ///< something of it may become due
 
   QueueIndex entries;
-  std::optional<DeduplicationWindow> window;  ///< of one that takes no duplicates
+  std::map<std::uint32_t, std::uint64_t> segments;  ///< of the journal: how many of its bodies
+  std::optional<DeduplicationWindow> window;        ///< of one that takes no duplicates
   /// Of a queue that holds what an x-delayed-message exchange delays, else null.
   std::unique_ptr<Delay> delay;
   std::set<std::uint64_t> loading;     ///< whose contents are being fetched for a delivery

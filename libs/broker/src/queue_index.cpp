@@ -87,10 +87,17 @@ void QueueIndex::append(const Entry& entry) {
   if (page.slots.capacity() != slots_before || page.expires.capacity() != expires_before) {
     count_memory(page);
   }
+  note_position(page, page.slots.back().position);
   ++page.live_count;
   ++level.live_count;
   ++live_count_;
   count_ready(level, page.slots.back(), true);
+}
+
+void QueueIndex::note_position(Page& page, std::uint64_t position) {
+  if (position >> 62U != 0) return;  // not in the journal, or not yet
+  page.lowest = std::min(page.lowest, position);
+  page.highest = std::max(page.highest, position);
 }
 
 std::optional<std::size_t> QueueIndex::page_of(const Level& level, std::uint64_t sequence) {
@@ -394,6 +401,7 @@ bool QueueIndex::set_position(EntryId id, BodyPosition position) {
   const auto place = place_of(level, id.sequence);
   if (!place) return false;
   slot_at(level, *place).position = static_cast<std::uint64_t>(position);
+  note_position(*level.pages[place->page], static_cast<std::uint64_t>(position));
   return true;
 }
 

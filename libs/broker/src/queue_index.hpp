@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -113,6 +114,22 @@ class QueueIndex {
       }
     }
   }
+  /// Shows the entries, ready and out, whose bodies lie in a segment of the journal.
+  template <class See>
+  void for_each_in(std::uint32_t segment, See see) const {
+    const auto segment_of = [](std::uint64_t position) { return position >> 32U; };
+    for (const Level& level : levels_) {
+      for (Place at; at.page < level.pages.size(); ++at.page) {
+        const Page& page = *level.pages[at.page];
+        if (segment < segment_of(page.lowest) || segment > segment_of(page.highest)) continue;
+        for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
+          const Slot& slot = page.slots[at.slot];
+          if (slot.is_removed || segment_of(slot.position) != segment) continue;
+          see(entry_at(level, at));
+        }
+      }
+    }
+  }
   struct Seen {
     Entry entry;
     bool is_out = false;
@@ -133,6 +150,9 @@ class QueueIndex {
   static_assert(sizeof(Slot) == 16);
   struct Page {
     std::uint64_t first_sequence = 0;
+    // Between them lie the positions of its bodies, as far as they are known.
+    std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t highest = 0;
     std::vector<Slot> slots;            // by delta
     std::vector<std::int64_t> expires;  // beside the slots; empty while none expires
     std::int64_t next_expiry = 0;       // not after the first of its ready ones; 0: none
@@ -181,6 +201,7 @@ class QueueIndex {
   void set_expiry(Page& page, std::int64_t at);
   void forget_expiry(Page& page);
   void count_memory(Page& page);
+  static void note_position(Page& page, std::uint64_t position);
 
   std::vector<Level> levels_;  // by priority, lowest first
   std::array<std::uint64_t, 4> ready_levels_{};

@@ -199,6 +199,11 @@ struct Put {
     put_text(out, record.id);
     put(out, record.expires_at);
   }
+  void operator()(const MovedRecord& record) const {
+    put(out, record.queue);
+    put(out, record.sequence);
+    put(out, record.bodies_back);
+  }
   void operator()(const QueuePageRecord& record) const {
     put(out, record.queue);
     put(out, record.priority);
@@ -256,8 +261,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<15, Record>, DeduplicationRecord> &&
-              static_cast<int>(RecordType::deduplication) == 16);
+static_assert(std::is_same_v<std::variant_alternative_t<16, Record>, MovedRecord> &&
+              static_cast<int>(RecordType::moved) == 17);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -371,6 +376,14 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
     case RecordType::queue_page:
       record = take_page(source);
       break;
+    case RecordType::moved: {
+      MovedRecord moved;
+      moved.queue = source.take<QueueId>();
+      moved.sequence = source.take<std::uint64_t>();
+      moved.bodies_back = source.take<std::uint32_t>();
+      record = moved;
+      break;
+    }
     case RecordType::deduplication: {
       DeduplicationRecord known;
       known.queue = source.take<QueueId>();

@@ -92,8 +92,10 @@ void Outside::cache(const BodyRef& body, const ContentPtr& content) {
 ContentPtr Outside::read(const BodyRef& body) const {
   // A message that has gone meanwhile: it is read nevertheless, and nobody takes it.
   const auto found = bodies_.find(body.position);
-  if (found == bodies_.end()) return std::make_shared<Content>();
-  const ContentPtr& content = found->second.content;
+  if (found == bodies_.end() && !copies_.contains(body.position)) {
+    return std::make_shared<Content>();
+  }
+  const ContentPtr content = content_of(body);
   return unreadable.contains(body_of(*content)) ? nullptr : content;
 }
 
@@ -151,6 +153,9 @@ Appended Outside::append(std::span<const Record> records) {
     if (const auto* enqueue = std::get_if<EnqueueRecord>(&record)) {
       ++bodies_[appended.bodies[appended.bodies.size() - 1 - enqueue->bodies_back]].holders;
     }
+    if (const auto* moved = std::get_if<MovedRecord>(&record)) {
+      make_copy(appended.bodies[appended.bodies.size() - 1 - moved->bodies_back]);
+    }
     unit.records.push_back(std::move(stored));
   }
   units.push_back(std::move(unit));
@@ -163,13 +168,22 @@ BodyRef Outside::keep(const ContentPtr& content, std::uint32_t holders) {
   return {position, static_cast<std::uint32_t>(content->body.size())};
 }
 
+void Outside::make_copy(BodyPosition position) {
+  const auto body = bodies_.find(position);
+  if (body == bodies_.end()) return;
+  copies_[position] = body->second.content;
+  bodies_.erase(body);
+}
+
 void Outside::release(const BodyRef& body) {
+  if (copies_.contains(body.position)) return;
   const auto found = bodies_.find(body.position);
   ASSERT_NE(found, bodies_.end()) << "a body is released that nobody holds";
   if (--found->second.holders == 0) bodies_.erase(found);
 }
 
 ContentPtr Outside::content_of(const BodyRef& body) const {
+  if (const auto copy = copies_.find(body.position); copy != copies_.end()) return copy->second;
   const auto found = bodies_.find(body.position);
   if (found == bodies_.end()) {
     ADD_FAILURE() << "a body is used after it was released";
@@ -186,6 +200,7 @@ void Outside::crash(std::uint64_t sequence) {
   fetches.clear();
   room.clear();
   bodies_.clear();
+  copies_.clear();
   adopted_.clear();
 }
 
@@ -200,6 +215,10 @@ void Outside::adopt(const StoredRecord& record) {
     ASSERT_TRUE(decoded);
     const auto& enqueue = std::get<EnqueueRecord>(*decoded);
     ++bodies_[adopted_[adopted_.size() - 1 - enqueue.bodies_back]].holders;
+  } else if (record.type == RecordType::moved) {
+    const auto decoded = decode_record(record.type, record.payload);
+    ASSERT_TRUE(decoded);
+    make_copy(adopted_[adopted_.size() - 1 - std::get<MovedRecord>(*decoded).bodies_back]);
   }
 }
 

@@ -75,7 +75,7 @@ class Outside final : public Effects {
   }
   void cache(const BodyRef& body, const ContentPtr& content) override;
 
-  /// Bodies that somebody still refers to.
+  /// Bodies that somebody still refers to, without copies: those just lie in the journal.
   std::size_t body_count() const { return bodies_.size(); }
   ContentPtr content_of(const BodyRef& body) const;
   /// What reading it comes to: null for an unreadable one.
@@ -96,7 +96,10 @@ class Outside final : public Effects {
     std::uint32_t holders = 0;
   };
 
+  void make_copy(BodyPosition position);
+
   std::map<BodyPosition, Held> bodies_;
+  std::map<BodyPosition, ContentPtr> copies_;
   std::vector<BodyPosition> adopted_;
   std::uint64_t last_sequence_ = 0;
   std::uint64_t last_kept_ = 0;

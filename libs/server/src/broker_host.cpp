@@ -162,6 +162,8 @@ Overview BrokerHost::Inside::overview() const {
   all.counters.duplicates_total = engine_.duplicates_total();
   all.alarms = alarms_;
   all.journal = log_->statistics();
+  all.segments_cleaned_total = cleaned_total_;
+  all.segment_bytes = options.journal.segment_bytes;
   for (const journal::SegmentView& segment : log_->segments()) all.journal_bytes += segment.bytes;
   all.undurable_bytes = undurable_bytes_;
   all.memory_bytes = memory_bytes();

@@ -74,6 +74,7 @@ void BrokerHost::Inside::look_at_alarms() {
   } else if (alarms_.disk && loop.now() >= no_room_at_ + room_stays_for) {
     alarms_.disk = false;
   }
+  if (alarms_.disk) free_space();
   if (alarms_.disk != had_disk) {
     log::warning(alarms_.disk ? "disk alarm: publishers are blocked" : "disk alarm is over");
   }

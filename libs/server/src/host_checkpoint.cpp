@@ -2,15 +2,16 @@
 
 namespace pronto::server {
 
-/// Looked at when units have become durable: between two commands.
-void BrokerHost::Inside::take_checkpoint_if_due() {
-  if (log_->bytes_to_replay() >= options.checkpoint_bytes) take_checkpoint();
+bool BrokerHost::Inside::is_checkpoint_due() const {
+  return log_->bytes_to_replay() >= options.checkpoint_bytes;
 }
 
 /// The engine's state as it is now, which is what the journal's units have led to: not while some
-/// of them are held back, or were, since their entries do not know where their bodies lie.
+/// of them are held back and their entries do not know where their bodies lie; and not while bodies
+/// are being moved.
 void BrokerHost::Inside::take_checkpoint() {
-  if (alarms_.failure || has_homeless_entries_ || log_->is_writing_checkpoint()) return;
+  if (alarms_.failure || has_homeless() || engine_.is_moving()) return;
+  if (log_->is_writing_checkpoint()) return;
   journal::Checkpoint checkpoint = log_->begin_checkpoint();
   Bytes payload;
   engine_.state([&](const broker::Record& record) {
@@ -21,6 +22,7 @@ void BrokerHost::Inside::take_checkpoint() {
   });
   for (const broker::SegmentUse& use : engine_.segments_in_use()) checkpoint.need(use.segment);
   log_->write_checkpoint(std::move(checkpoint));
+  choose_what_to_clean();
 }
 
 }  // namespace pronto::server

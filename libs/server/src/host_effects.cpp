@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include "host_inside.hpp"
@@ -146,7 +147,9 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
       const broker::BodyPosition position{static_cast<std::uint64_t>(appended->positions[i])};
-      store_.cache(position, body->content, holders_[result.bodies.size()]);
+      // A copy is for later.
+      const std::uint32_t holders = holders_[result.bodies.size()];
+      if (holders > 0) store_.cache(position, body->content, holders);
       result.bodies.push_back(position);
     }
   }
@@ -164,16 +167,30 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
                                           std::uint64_t bytes) {
   broker::Appended result;
   HeldUnit held;
-  has_homeless_entries_ = true;
   for (std::size_t i = 0; i < records.size(); ++i) {
     Bytes payload;
     for (const BytesView part : unit_[i].parts) pronto::append(payload, part);
     held.types.push_back(unit_[i].type);
     held.payloads.push_back(std::move(payload));
+    held.is_loose =
+        held.is_loose && (std::holds_alternative<broker::RemoveRecord>(records[i]) ||
+                          std::holds_alternative<broker::DeliveryCountRecord>(records[i]));
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
-      result.bodies.push_back(keep(body->content, holders_[result.bodies.size()]).position);
+      const std::uint32_t holders = holders_[result.bodies.size()];
+      // A copy that the cleaner made: what it is of stays where it is.
+      const broker::BodyRef kept =
+          holders > 0 ? keep(body->content, holders) : broker::BodyRef{ContentStore::nowhere, 0};
+      if (holders > 0) held.bodies.push_back({.record = i, .in_memory = kept, .holders = {}});
+      result.bodies.push_back(kept.position);
+    } else if (const auto* enqueue = std::get_if<broker::EnqueueRecord>(&records[i])) {
+      const broker::BodyPosition at =
+          result.bodies[result.bodies.size() - 1 - enqueue->bodies_back];
+      const auto of = std::ranges::find_if(
+          held.bodies, [at](const Homeless& one) { return one.in_memory.position == at; });
+      of->holders.push_back(*enqueue);
     }
   }
+  if (!held.is_loose) ++held_firm_count_;
   held_units_.push_back(std::move(held));
   result.sequence = broker::JournalSequence{last_sequence_ + held_units_.size()};
   undurable_.push_back({result.sequence, bytes});
@@ -185,7 +202,7 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
 /// Hands the journal what was held, as far as it takes it now.
 void BrokerHost::Inside::write_held() {
   while (!held_units_.empty() && !alarms_.failure) {
-    const HeldUnit& held = held_units_.front();
+    HeldUnit& held = held_units_.front();
     std::vector<journal::Record> unit;
     for (std::size_t i = 0; i < held.types.size(); ++i) {
       unit.push_back({.type = held.types[i], .parts = {BytesView{held.payloads[i]}, BytesView{}}});
@@ -197,8 +214,26 @@ void BrokerHost::Inside::write_held() {
     }
     ++last_sequence_;
     PRONTO_ASSERT(static_cast<std::uint64_t>(appended->sequence) == last_sequence_);
+    for (Homeless& body : held.bodies) {
+      body.position =
+          broker::BodyPosition{static_cast<std::uint64_t>(appended->positions[body.record])};
+      body.durable_with = broker::JournalSequence{last_sequence_};
+      homeless_.push_back(std::move(body));
+    }
+    if (!held.is_loose) --held_firm_count_;
     held_units_.pop_front();
     schedule_write();
+  }
+}
+
+/// Tells the engine where the bodies lie that a full disk had no room for.
+void BrokerHost::Inside::house(broker::JournalSequence upto) {
+  while (!homeless_.empty() && homeless_.front().durable_with <= upto) {
+    const Homeless body = std::move(homeless_.front());
+    homeless_.pop_front();
+    for (const broker::EnqueueRecord& entry : body.holders) {
+      engine_.on_stored(entry.queue, entry.sequence, entry.priority, body.in_memory, body.position);
+    }
   }
 }
 
@@ -221,7 +256,9 @@ void BrokerHost::Inside::on_durable() {
     undurable_.pop_front();
   }
   engine_.on_durable(upto, loop.wall_now());
-  take_checkpoint_if_due();
+  house(upto);
+  if (is_checkpoint_due()) take_checkpoint();
+  clean();
   settle_all();
   touch();
 }
@@ -299,6 +336,7 @@ void BrokerHost::Inside::on_read(const std::vector<Fetched>& fetched) {
     engine_.on_fetched(fetch.ticket, content ? *content : nullptr, loop.wall_now());
   }
   schedule_fetches();
+  clean();
   settle_all();
   touch();
 }

@@ -109,9 +109,19 @@ class BrokerHost::Inside final : public broker::Effects {
     Fetch fetch;
     Result<broker::ContentPtr> content;  ///< null: still to be read
   };
+  /// A body in memory whose unit was held back, or was and is on its way to the disk.
+  struct Homeless {
+    std::size_t record = 0;  ///< of its unit
+    broker::BodyRef in_memory;
+    std::vector<broker::EnqueueRecord> holders;
+    broker::BodyPosition position{};         ///< once the journal has it
+    broker::JournalSequence durable_with{};  ///< then, too
+  };
   struct HeldUnit {
     std::vector<journal::RecordType> types;
     std::vector<Bytes> payloads;
+    std::vector<Homeless> bodies;
+    bool is_loose = true;  ///< says again what a checkpoint says, if there is one before it
   };
 
   // host_connections.cpp
@@ -123,10 +133,15 @@ class BrokerHost::Inside final : public broker::Effects {
   void give_credit(Connection& connection);
   void end_if_done(Connection& connection);
 
+  /// Whether the engine is ahead of the journal by more than removals: a full disk had no room for
+  /// it, and entries do not know where their bodies lie.
+  bool has_homeless() const { return held_firm_count_ > 0 || !homeless_.empty(); }
+
   // host_effects.cpp
   Connection* find(broker::ConnectionId connection) const;
   broker::Appended hold(std::span<const broker::Record> records, std::uint64_t bytes);
   void write_held();
+  void house(broker::JournalSequence upto);
   void on_durable();
   void schedule_fetches();
   void run_fetches();
@@ -135,8 +150,13 @@ class BrokerHost::Inside final : public broker::Effects {
   void schedule_write();
 
   // host_checkpoint.cpp
-  void take_checkpoint_if_due();
+  bool is_checkpoint_due() const;
   void take_checkpoint();
+
+  // host_cleaner.cpp
+  void choose_what_to_clean();
+  void clean();
+  void free_space();
 
   // host_alarms.cpp
   void arm_engine();
@@ -165,8 +185,13 @@ class BrokerHost::Inside final : public broker::Effects {
   std::vector<journal::Record> unit_;
   std::vector<std::uint32_t> holders_;  // of its bodies
   std::deque<HeldUnit> held_units_;     // that a full disk has no room for
+  std::size_t held_firm_count_ = 0;     // of them, those that are not loose
   std::uint64_t last_sequence_ = 0;     // that the journal gave
-  bool has_homeless_entries_ = false;   // were held: their bodies' places are not known
+  std::deque<Homeless> homeless_;       // of units that were held and are written by now
+  std::deque<std::uint32_t> to_clean_;  // segments, the first of them being cleaned
+  std::uint64_t cleaned_total_ = 0;
+  SteadyTime freed_at_{};        // when space was last looked for
+  int checkpoints_to_free_ = 0;  // that may still give some back
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 

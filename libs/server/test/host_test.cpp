@@ -203,6 +203,83 @@ TEST_F(Host, AFullDiskStillTakesAcksUntilTheQueueIsEmpty) {
   EXPECT_EQ(queue("dead").ready_count, 1U);
 }
 
+TEST_F(Host, AFullDiskThatWasDrainedHasRoomAgain) {
+  options.journal.segment_bytes = 64 * 1024;
+  options.journal.free_bytes_min = 64 * 1024;
+  disk.set_capacity(8 * 64 * 1024);
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  int sent = 0;
+  while (host->is_ready() && sent < 2'000) {
+    client->publish(1, "q", body(++sent, 1000));
+    loop.advance(milliseconds{10});
+  }
+  ASSERT_FALSE(host->is_ready());
+  // All but one, which keeps its segment.
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  ASSERT_THAT(client->deliveries, SizeIs(sent));
+  for (std::size_t i = 1; i < client->deliveries.size(); ++i) {
+    client->send(1, wire::BasicAck{.delivery_tag = client->deliveries[i].tag});
+  }
+  loop.advance(seconds{10});
+  EXPECT_TRUE(host->is_ready());
+  EXPECT_GT(host->overview().journal.segments_freed_total, 2U);
+  client = log_in();
+  for (int i = 0; i < 50; ++i) client->publish(1, "q", body(++sent, 1000));
+  loop.advance(seconds{1});
+  client.reset();
+  crash();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 51U);
+  client = log_in();
+  client->send(1, wire::BasicGet{.queue = "q"});
+  EXPECT_EQ(number_of(client->deliveries.at(0).body), 1);
+}
+
+// What was held back while the disk was full finds its place, so that checkpoints go on.
+TEST_F(Host, WhatAFullDiskHadNoRoomForIsWhereACheckpointSays) {
+  options.journal.segment_bytes = 64 * 1024;
+  disk.set_capacity(2 * 64 * 1024);
+  open();
+  auto client = log_in();
+  client->send(1, durable("dead"));
+  client->send(1, wire::QueueDeclare{.queue = "q",
+                                     .durable = true,
+                                     .arguments = {{"x-dead-letter-exchange", ""},
+                                                   {"x-dead-letter-routing-key", "dead"}}});
+  int sent = 0;
+  while (host->is_ready() && sent < 2'000) {
+    client->publish(1, "q", body(++sent, 100));
+    loop.advance(milliseconds{10});
+  }
+  ASSERT_FALSE(host->is_ready());
+  for (int i = 0; i < sent; ++i) {
+    client->send(1, wire::BasicGet{.queue = "q"});
+    client->send(
+        1, wire::BasicReject{.delivery_tag = static_cast<std::uint64_t>(i) + 1, .requeue = false});
+  }
+  loop.advance(seconds{1});
+  EXPECT_FALSE(host->is_ready());
+  EXPECT_EQ(queue("dead").ready_count, static_cast<std::size_t>(sent));
+  const std::uint64_t checkpoints = host->overview().journal.checkpoints_total;
+  disk.set_capacity(1000 * 64 * 1024);
+  loop.advance(seconds{5});
+  EXPECT_TRUE(host->is_ready());
+  client.reset();
+  shut_down();
+  open();
+  EXPECT_EQ(checkpoints, 0U);
+  EXPECT_EQ(queue("q").ready_count, 0U);
+  EXPECT_EQ(queue("dead").ready_count, static_cast<std::size_t>(sent));
+  client = log_in();
+  client->send(1, wire::BasicConsume{.queue = "dead", .consumer_tag = "c"});
+  ASSERT_THAT(client->deliveries, SizeIs(sent));
+  for (int i = 0; i < sent; ++i) {
+    EXPECT_EQ(number_of(client->deliveries[static_cast<std::size_t>(i)].body), i + 1);
+  }
+}
+
 TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {
   options.memory_bytes_max = 200'000;
   options.cache_bytes_max = 1000;
@@ -545,6 +622,38 @@ TEST_F(Host, JournalKeepsWhatIsNeededAndCheckpointsAreWhereAStartBegins) {
   client->send(1, wire::BasicConsume{.queue = "old", .consumer_tag = "c"});
   ASSERT_THAT(client->bodies(), SizeIs(1));
   EXPECT_EQ(number_of(client->bodies()[0]), 7);
+}
+
+// Goal: a few messages that nobody takes do not keep the whole journal. Method: one of fifty stays.
+TEST_F(Host, SegmentsThatAreAlmostEmptyAreCleanedAndGo) {
+  options.journal.segment_bytes = 64 * 1024;
+  options.checkpoint_bytes = 128 * 1024;
+  open();
+  auto client = log_in();
+  client->send(1, durable("old"));
+  client->send(1, durable("q"));
+  int kept = 0;
+  for (int i = 0; i < 4000; ++i) {
+    client->publish(1, "q", body(i, 3000));
+    if (i % 50 == 0) client->publish(1, "old", body(++kept, 1000));
+    client->send(1, wire::BasicGet{.queue = "q", .no_ack = true});
+    client->told();
+  }
+  const Overview before = host->overview();
+  EXPECT_GT(before.journal.written_bytes_total, 10'000'000U);
+  EXPECT_LT(before.journal_bytes, 1'500'000U);
+  EXPECT_GT(before.segments_cleaned_total, 50U);
+  EXPECT_LT(queue("old").segment_count, 10U);
+  EXPECT_LT(before.journal.written_bytes_total, 4000U * 3000U * 3 / 2) << "copying has its price";
+  client.reset();
+  crash();
+  open();
+  client = log_in();
+  client->send(1, wire::BasicConsume{.queue = "old", .consumer_tag = "c"});
+  ASSERT_THAT(client->bodies(), SizeIs(kept));
+  for (int i = 0; i < kept; ++i) {
+    EXPECT_EQ(number_of(client->bodies()[static_cast<std::size_t>(i)]), i + 1);
+  }
 }
 
 TEST_F(Host, AfterShuttingDownAllIsThere) {

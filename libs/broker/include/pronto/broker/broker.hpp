@@ -58,6 +58,7 @@ struct QueueView {
   std::uint64_t published_total = 0;
   std::uint64_t delivered_total = 0;
   std::uint64_t acked_total = 0;
+  std::size_t segment_count = 0;  ///< of the journal, that have to stay for its messages
   wire::Table arguments;
 };
 
@@ -81,7 +82,8 @@ class Broker {
   Result<void> on_record(RecordType type, BodyPosition position, BytesView payload);
   void finish_recovery(WallTime now);
   /// States, between two commands, all that a restart would find: as records that `on_record`
-  /// takes. Not while a journaled entry has no position, see `Effects::append`.
+  /// takes. Not while a journaled entry has no position, see `Effects::append`, nor while
+  /// `is_moving`.
   void state(const std::function<void(const Record& record)>& see) const;
 
   // Connections and channels; the handshake is the session's.
@@ -112,6 +114,19 @@ class Broker {
   void on_time(WallTime now);
   /// When `on_time` next has something to do.
   std::optional<WallTime> next_due() const;
+
+  // The cleaner: what is still needed of a segment is copied to the journal's end.
+  /// Begins, or goes on a part further: to be called again when something has become durable. The
+  /// segment is the same until it is done. Returns: whether there is more to do.
+  bool clean(std::uint32_t segment, WallTime now);
+  /// Whether copies are on their way to the disk. `state` would still say where they were, which is
+  /// not what the units before it say.
+  bool is_moving() const noexcept;
+
+  /// The body of an entry, which was in memory only since the journal had no room for it, lies
+  /// there now, and is durable. The one in memory is released.
+  void on_stored(QueueId queue, std::uint64_t sequence, std::uint8_t priority, BodyRef in_memory,
+                 BodyPosition position);
 
   // What operators ask.
   std::vector<QueueView> queues() const;

@@ -86,8 +86,8 @@ class Effects {
   virtual Appended append(std::span<const Record> records) = 0;
   /// Keeps a content in memory only, for `holders` entries.
   virtual BodyRef keep(const ContentPtr& content, std::uint32_t holders) = 0;
-  /// One entry has left its queue. A journaled body had as many as its unit has enqueue records
-  /// that refer to it.
+  /// One entry has left its queue, or refers to a copy. A journaled body had as many as its unit
+  /// has enqueue records that refer to it; a copy, to which moved records refer, has none to count.
   virtual void release(const BodyRef& body) = 0;
   /// Wants the content: `on_fetched` answers, in a later command.
   virtual void fetch(const BodyRef& body, FetchTicket ticket) = 0;

@@ -33,6 +33,7 @@ enum class RecordType : std::uint8_t {
   queue_page = 14,
   delayed_exchange = 15,
   deduplication = 16,
+  moved = 17,
 };
 
 /// A message, once, however many queues it reaches.
@@ -114,6 +115,12 @@ struct DeduplicationRecord {
   std::string id;
   std::int64_t expires_at = 0;  ///< milliseconds since 1970; 0: never
 };
+/// A message's body lies elsewhere from now on: a body of this unit is its copy.
+struct MovedRecord {
+  QueueId queue{};
+  std::uint64_t sequence = 0;
+  std::uint32_t bodies_back = 0;  ///< as in an enqueue record
+};
 
 // What only a checkpoint has: it states what the records before it have come to.
 
@@ -137,11 +144,11 @@ struct QueuePageRecord {
 };
 
 /// One record, as value.
-using Record =
-    std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
-                 QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
-                 ExchangeDeletedRecord, BoundRecord, UnboundRecord, BrokerStateRecord,
-                 QueueStateRecord, QueuePageRecord, DelayedExchangeRecord, DeduplicationRecord>;
+using Record = std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord,
+                            QueueDeclaredRecord, QueueDeletedRecord, QueuePurgedRecord,
+                            ExchangeDeclaredRecord, ExchangeDeletedRecord, BoundRecord,
+                            UnboundRecord, BrokerStateRecord, QueueStateRecord, QueuePageRecord,
+                            DelayedExchangeRecord, DeduplicationRecord, MovedRecord>;
 
 RecordType type_of(const Record& record) noexcept;
 

@@ -30,6 +30,8 @@ class ContentStore {
   bool has(broker::BodyPosition position) const;
   void release(broker::BodyPosition position);
 
+  /// Where nothing lies.
+  static constexpr broker::BodyPosition nowhere{std::uint64_t{1} << 63U};
   static bool is_in_memory_only(broker::BodyPosition position) noexcept {
     return (static_cast<std::uint64_t>(position) & in_memory_bit) != 0;
   }
