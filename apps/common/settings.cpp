@@ -102,7 +102,10 @@ Settings::Environment Settings::environment_of_process() {
 }
 
 Settings::Settings(Program program, std::string command, std::string summary)
-    : program_{std::move(program)}, command_{std::move(command)}, summary_{std::move(summary)} {}
+    : program_{std::move(program)}, command_{std::move(command)}, summary_{std::move(summary)} {
+  section_ = command_;
+  std::ranges::replace(section_, ' ', '-');
+}
 
 Settings::Setting& Settings::add(std::string name, std::string value_name, Kind kind,
                                  std::string shown_default, std::string help) {
@@ -326,9 +329,9 @@ void Settings::read_file(const std::string& path) {
     const toml::table* table = node.as_table();
     if (table == nullptr) {
       throw StartError{fmt::format("{}: '{}' stands outside of a table; put it under [{}]",
-                                   place_of(path, section_key.source().begin), section, command_)};
+                                   place_of(path, section_key.source().begin), section, section_)};
     }
-    const bool is_known = section == command_ ||
+    const bool is_known = section == section_ ||
                           std::find(program_.sections.begin(), program_.sections.end(), section) !=
                               program_.sections.end();
     if (!is_known) {
@@ -336,7 +339,7 @@ void Settings::read_file(const std::string& path) {
                                    place_of(path, section_key.source().begin), section,
                                    hint_for(section, program_.sections))};
     }
-    if (section != command_) continue;
+    if (section != section_) continue;
     for (const auto& [key, value] : *table) {
       const std::string name{key.str()};
       const std::string place = place_of(path, key.source().begin);
@@ -395,7 +398,7 @@ std::string Settings::help() const {
   for (const Setting& setting : settings_) {
     out += fmt::format("  {}{}{}\n      {}\n      {}, {} in [{}]", flag_of(setting.name),
                        setting.value_name.empty() ? "" : " ", setting.value_name, setting.help,
-                       variable_of(setting.name), setting.name, command_);
+                       variable_of(setting.name), setting.name, section_);
     if (setting.kind == Kind::secret) out += fmt::format(", {}_FILE", variable_of(setting.name));
     if (!setting.shown_default.empty()) out += fmt::format("; default {}", setting.shown_default);
     out += '\n';
@@ -404,12 +407,12 @@ std::string Settings::help() const {
       "  --config FILE\n      A TOML file with the table [{}].\n      {}\n"
       "  --help, --version\n\nA flag is stronger than a variable, a variable stronger than the "
       "file.\n",
-      command_, variable_of("config"));
+      section_, variable_of("config"));
   return out;
 }
 
 std::string Settings::sample_file() const {
-  std::string out = fmt::format("[{}]\n", command_);
+  std::string out = fmt::format("[{}]\n", section_);
   for (const Setting& setting : settings_) {
     const bool is_bare = setting.kind == Kind::on_off || parse_double(setting.shown_default);
     std::string value = is_bare ? setting.shown_default : in_quotes(setting.shown_default);

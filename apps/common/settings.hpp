@@ -50,7 +50,8 @@ class Settings {
   using Environment = std::map<std::string, std::string, std::less<>>;
   static Environment environment_of_process();
 
-  /// Takes: `command`, the words after the program's name and the table in the file: "broker".
+  /// Takes: `command`, the words after the program's name and, with a - for each space, the table
+  /// in the file: "broker".
   Settings(Program program, std::string command, std::string summary);
   Settings(const Settings&) = delete;
   Settings& operator=(const Settings&) = delete;
@@ -134,6 +135,7 @@ class Settings {
 
   Program program_;
   std::string command_;
+  std::string section_;  // of the file: the command, a - for each space
   std::string summary_;
   std::string config_path_;
   std::vector<Setting> settings_;

@@ -186,6 +186,7 @@ std::string metrics_text(const server::Overview& now) {
   one("counter", "pronto_journal_checkpoints_failed_total", now.journal.checkpoints_failed_total);
   one("gauge", "pronto_journal_checkpoint_bytes", now.journal.checkpoint_bytes);
   one("counter", "pronto_journal_segments_freed_total", now.journal.segments_freed_total);
+  one("gauge", "pronto_journal_oldest_needed_segment_age_seconds", now.oldest_needed_age.count());
   one("counter", "pronto_journal_segments_cleaned_total", now.segments_cleaned_total);
   one("counter", "pronto_journal_segments_recycled_total", now.journal.segments_recycled_total);
   const auto in_seconds = [](std::chrono::nanoseconds time) {

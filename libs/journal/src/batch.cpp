@@ -27,18 +27,26 @@ Bytes encode(const SegmentHeader& header) {
   store(bytes, 8, header.version);
   store(bytes, 12, header.number);
   store(bytes, 16, header.epoch);
-  store(bytes, 24, crc32c(BytesView{bytes}.first(24)));
+  if (header.version == 1) {
+    store(bytes, 24, crc32c(BytesView{bytes}.first(24)));
+    return bytes;
+  }
+  store(bytes, 24, header.made_at);
+  store(bytes, 32, crc32c(BytesView{bytes}.first(32)));
   return bytes;
 }
 
 std::optional<SegmentHeader> decode_segment_header(BytesView bytes) {
   if (bytes.size() < segment_header_bytes ||
-      as_text(bytes.first(segment_magic.size())) != segment_magic ||
-      load<std::uint32_t>(bytes, 24) != crc32c(bytes.first(24))) {
+      as_text(bytes.first(segment_magic.size())) != segment_magic) {
     return std::nullopt;
   }
-  return SegmentHeader{load<std::uint32_t>(bytes, 8), load<std::uint32_t>(bytes, 12),
+  SegmentHeader header{load<std::uint32_t>(bytes, 8), load<std::uint32_t>(bytes, 12),
                        load<std::uint64_t>(bytes, 16)};
+  const std::size_t checked = header.version == 1 ? 24 : 32;
+  if (load<std::uint32_t>(bytes, checked) != crc32c(bytes.first(checked))) return std::nullopt;
+  if (header.version != 1) header.made_at = load<std::uint64_t>(bytes, 24);
+  return header;
 }
 
 void seal(Bytes& batch, BatchHeader header) {

@@ -15,12 +15,13 @@ namespace pronto::journal {
 //    8  u32 format version        4  u16 format version, u16 flags    4  u8 type, u8 flags, u16 0
 //   12  u32 segment number        8  u64 epoch                        8  u32 CRC32C of the payload
 //   16  u64 epoch                16  u64 batch sequence              12  u32 0
-//   24  u32 CRC32C of 0..24      24  u64 first unit sequence         16  payload, zero-padded to 8
-//   28  zeros up to 64           32  u64 durable batch sequence
+//   24  u64 ms since 1970        24  u64 first unit sequence         16  payload, zero-padded to 8
+//   32  u32 CRC32C of 0..32      32  u64 durable batch sequence
+//   36  zeros up to 64
 //                                40  u64 bytes after the header
 //                                48  u32 CRC32C of it all, this field as 0
 //                                52  zeros up to 64
-inline constexpr std::uint16_t format_version = 1;
+inline constexpr std::uint16_t format_version = 2;
 inline constexpr std::size_t segment_header_bytes = 64;
 inline constexpr std::size_t batch_header_bytes = 64;
 inline constexpr std::size_t record_header_bytes = 16;
@@ -35,9 +36,11 @@ struct SegmentHeader {
   std::uint32_t version = format_version;
   std::uint32_t number = 0;
   std::uint64_t epoch = 0;
+  std::uint64_t made_at = 0;  ///< milliseconds since 1970; 0: version 1 does not say
 };
 Bytes encode(const SegmentHeader& header);
-/// Returns: nothing when it is no segment header or is damaged.
+/// Returns: nothing when it is no segment header or is damaged. Of a newer version only that is
+/// sure.
 std::optional<SegmentHeader> decode_segment_header(BytesView bytes);
 
 struct BatchHeader {

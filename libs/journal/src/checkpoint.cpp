@@ -95,7 +95,10 @@ Result<void> Log::Inside::free_segments(const std::set<std::uint32_t>& needed) {
     for (const auto& [number, file] : files) {
       if (number < before && !needed.contains(number)) gone.push_back(number);
     }
-    for (const std::uint32_t number : gone) files.erase(number);
+    for (const std::uint32_t number : gone) {
+      files.erase(number);
+      made_at.erase(number);
+    }
     statistics.segments_freed_total += gone.size();
     while (!gone.empty() && recyclable.size() < recyclable_max) {
       recyclable.push_back(gone.back());

@@ -106,12 +106,15 @@ Result<std::unique_ptr<File>> Log::Inside::make_segment(std::uint32_t number, Fi
     if (!made) return made;
     file = std::move(*made);
   }
-  const Bytes header = encode(SegmentHeader{format_version, number, epoch});
+  const auto now = static_cast<std::uint64_t>(millis_of(options.clock()));
+  const Bytes header = encode(SegmentHeader{format_version, number, epoch, now});
   const BytesView part = header;
   if (auto wrote = file->write_at(0, {&part, 1}); !wrote) return wrote.error();
   if (auto synced = file->sync_data(); !synced) return synced.error();
   if (auto named = disk->rename(spare_name, segment_name(number)); !named) return named.error();
   if (auto synced = disk->sync_folder(); !synced) return synced.error();
+  const std::lock_guard lock{mutex};
+  made_at[number] = now;
   return file;
 }
 
@@ -480,8 +483,10 @@ std::vector<SegmentView> Log::segments() const {
   std::vector<SegmentView> views;
   for (const auto& [number, file] : inside_->files) {
     if (number > inside_->segment) continue;
-    views.push_back(
-        {number, number == inside_->segment ? inside_->offset : inside_->options.segment_bytes});
+    const auto made = inside_->made_at.find(number);
+    views.push_back({number,
+                     number == inside_->segment ? inside_->offset : inside_->options.segment_bytes,
+                     WallTime{milliseconds{made == inside_->made_at.end() ? 0 : made->second}}});
   }
   return views;
 }

@@ -58,6 +58,23 @@ class Log::Inside {
   ~Inside();
 
   // recovery.cpp, before any thread runs.
+  struct FoundSegment {
+    std::uint32_t number;
+    std::shared_ptr<File> file;
+    std::uint64_t size;
+    bool is_sound;
+    bool other_number;  // it says that it is another one
+  };
+  /// What was read, and where the log goes on.
+  struct Read {
+    std::vector<std::string> names;
+    std::vector<FoundSegment> segments;
+    std::optional<Mark> mark;
+    std::size_t end_index = 0;
+    std::uint64_t end_offset = 0;
+  };
+  /// Touches nothing.
+  Result<Read> read_all(const Replay& replay);
   Result<void> recover(const Replay& replay);
   Result<std::optional<Mark>> recover_checkpoint(const std::vector<std::string>& names,
                                                  const Replay& replay);
@@ -99,7 +116,8 @@ class Log::Inside {
   bool is_open_batch = false;           // whether the last of `waiting` takes more
   std::deque<PendingBatch> in_writing;  // taken by the log thread
   std::map<std::uint32_t, std::shared_ptr<File>> files;
-  std::uint32_t segment = 0;  // where the next batch goes
+  std::map<std::uint32_t, std::uint64_t> made_at;  // of segments, milliseconds since 1970
+  std::uint32_t segment = 0;                       // where the next batch goes
   std::uint64_t offset = 0;
   std::shared_ptr<File> spare;  // segment + 1, ready for use
   bool wants_spare = false;
@@ -117,13 +135,14 @@ class Log::Inside {
   std::chrono::steady_clock::time_point last_sync_at{};
   bool has_unsynced = false;
 
-  std::uint64_t appended_bytes = 0;      // in all
-  std::uint64_t appended_at_mark = 0;    // of the last checkpoint
-  std::optional<Checkpoint> checkpoint;  // to be written
-  bool is_writing_checkpoint = false;    // or waiting for it
-  std::deque<KeptCheckpoint> kept;       // the last two, oldest first
-  std::uint32_t last_checkpoint = 0;     // its number
-  std::deque<std::uint32_t> recyclable;  // segments that nobody reads, still on the disk
+  std::uint64_t appended_bytes = 0;              // in all, and read at the start
+  std::uint64_t appended_at_mark = 0;            // of the last checkpoint
+  std::optional<Checkpoint> checkpoint;          // to be written
+  bool is_writing_checkpoint = false;            // or waiting for it
+  std::deque<KeptCheckpoint> kept;               // the last two, oldest first
+  std::uint32_t last_checkpoint = 0;             // its number
+  std::vector<std::string> damaged_checkpoints;  // to be put out of the way
+  std::deque<std::uint32_t> recyclable;          // segments that nobody reads, still on the disk
 
   std::thread log_thread;
   std::condition_variable prepare;

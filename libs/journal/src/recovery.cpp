@@ -5,6 +5,7 @@
 #include "checkpoint_file.hpp"
 #include "log_inside.hpp"
 #include "pronto/base/log.hpp"
+#include "pronto/journal/inspect.hpp"
 
 namespace pronto::journal {
 namespace {
@@ -135,9 +136,7 @@ Result<std::optional<Mark>> Log::Inside::recover_checkpoint(const std::vector<st
     if (!sound) {
       const auto size = (*file)->size();
       tell_damage(replay, checkpoint_name(number), 0, size ? *size : 0, "checkpoint");
-      // Out of the way, for whoever wants to look at it.
-      const std::string aside = checkpoint_name(number) + ".damaged";
-      if (auto named = disk->rename(checkpoint_name(number), aside); !named) return named.error();
+      damaged_checkpoints.push_back(checkpoint_name(number));
       continue;
     }
     const auto told = read_checkpoint(**file, *header, [&](const Bytes& batch) {
@@ -158,21 +157,14 @@ Result<std::optional<Mark>> Log::Inside::recover_checkpoint(const std::vector<st
 /// batch of its epoch tells of is the torn tail: it was never announced, and all behind it is cut.
 /// Below, it is damage: told, and what follows is kept. With a checkpoint it begins at its mark.
 /// Source: docs/formats/journal.md, "Recovery".
-Result<void> Log::Inside::recover(const Replay& replay) {
-  const auto names = disk->list();
+Result<Log::Inside::Read> Log::Inside::read_all(const Replay& replay) {
+  auto names = disk->list();
   if (!names) return names.error();
   std::vector<std::uint32_t> numbers;
   for (const std::string& name : *names) {
     if (const auto number = segment_number(name)) numbers.push_back(*number);
   }
-  struct Segment {
-    std::uint32_t number;
-    std::shared_ptr<File> file;
-    std::uint64_t size;
-    bool is_sound;
-    bool other_number;  // it says that it is another one
-  };
-  std::vector<Segment> segments;
+  std::vector<FoundSegment> segments;
   // First a look at every header, so that a newer version is refused before anything is touched.
   for (const std::uint32_t number : numbers) {
     auto file = disk->open(segment_name(number));
@@ -183,7 +175,10 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     if (auto got = (*file)->read_at(0, head); !got) return got.error();
     const auto header = decode_segment_header(head);
     if (header && header->version > format_version) return Error::too_new;
-    if (header) epoch = std::max(epoch, header->epoch);
+    if (header) {
+      epoch = std::max(epoch, header->epoch);
+      made_at[number] = header->made_at;
+    }
     segments.push_back({number, std::move(*file), *size, header && header->number == number,
                         header && header->number != number});
   }
@@ -195,7 +190,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   const auto mark = recover_checkpoint(*names, replay);
   if (!mark) return mark.error();
   // A segment that was being made from an old one may have kept that one's name, too.
-  std::erase_if(segments, [&](const Segment& one) {
+  std::erase_if(segments, [&](const FoundSegment& one) {
     return *mark && one.number < segment_of((*mark)->position) && one.other_number;
   });
   std::uint64_t durable_told = 0;  // highest durable batch that a sound batch tells of
@@ -250,7 +245,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   std::size_t end_index = index;
   std::uint64_t end_offset = at;
   while (index < segments.size() && !is_cut) {
-    Segment& one = segments[index];
+    FoundSegment& one = segments[index];
     SegmentReader reader{*one.file, one.size};
     if (at == segment_header_bytes && !one.is_sound && one.size > 0) {
       const auto next = told_behind(index, at, last_batch + 1);
@@ -289,6 +284,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
       }
       last_batch = header.sequence;
       last_unit = std::max(last_unit, header.first_unit - 1 + units);
+      appended_bytes += reader.bytes().size();
       at += batch_header_bytes + header.bytes;
       end_index = index;
       end_offset = at;
@@ -326,12 +322,28 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     at = found.offset;
   }
 
+  if (*mark && end_index >= segments.size()) {
+    // All from the mark on is lost: what the checkpoint holds is what there is.
+    damaged(segment_of((*mark)->position), 0, 0, "the segment of the checkpoint's mark is missing");
+  }
+  return Read{std::move(*names), std::move(segments), *mark, end_index, end_offset};
+}
+
+/// Reads all, and makes the folder one to go on in.
+Result<void> Log::Inside::recover(const Replay& replay) {
+  auto read = read_all(replay);
+  if (!read) return read.error();
+  auto& [names, segments, mark, end_index, end_offset] = *read;
+  // Out of the way, for whoever wants to look at them.
+  for (const std::string& name : damaged_checkpoints) {
+    if (auto named = disk->rename(name, name + ".damaged"); !named) return named.error();
+  }
   durable_unit = last_unit;
   told_unit = last_unit;
   last_durable_batch = last_batch;
   ++epoch;
   // Leftovers of what was being made, and checkpoints that are of no use any more.
-  for (const std::string& name : *names) {
+  for (const std::string& name : names) {
     const auto number = checkpoint_number(name);
     const auto is_it = [&](const KeptCheckpoint& one) { return one.number == number; };
     const bool is_old = number && std::ranges::none_of(kept, is_it);
@@ -342,7 +354,7 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     }
   }
   for (std::size_t i = 0; i < segments.size(); ++i) {
-    Segment& one = segments[i];
+    FoundSegment& one = segments[i];
     if (i > end_index || !one.is_sound) {
       if (i > end_index) {
         // Prepared ahead, or behind the cut: made anew when the log comes there.
@@ -355,10 +367,8 @@ Result<void> Log::Inside::recover(const Replay& replay) {
     if (auto synced = one.file->sync_data(); !synced) return synced;
     files[one.number] = one.file;
   }
-  if (*mark && end_index >= segments.size()) {
-    // All from the mark on is lost: what the checkpoint holds is what there is.
-    damaged(segment_of((*mark)->position), 0, 0, "the segment of the checkpoint's mark is missing");
-    segment = segment_of((*mark)->position) + 1;
+  if (mark && end_index >= segments.size()) {
+    segment = segment_of(mark->position) + 1;
     offset = segment_header_bytes;
     auto made = make_segment(segment, Fill::zeros);
     if (!made) return made.error();
@@ -374,6 +384,101 @@ Result<void> Log::Inside::recover(const Replay& replay) {
       ++segment;
       offset = segment_header_bytes;
       files[segment] = std::move(*made);
+    }
+  }
+  return {};
+}
+
+Result<Mark> Log::look(std::unique_ptr<Disk> disk, const Replay& replay) {
+  Inside inside{std::move(disk), {}};
+  const auto read = inside.read_all(replay);
+  if (!read) return read.error();
+  const std::size_t last = std::min(read->end_index, read->segments.size());
+  const std::uint32_t segment = last < read->segments.size() ? read->segments[last].number : 0;
+  return Mark{make_position(segment, read->end_offset), inside.last_batch,
+              Sequence{inside.last_unit}};
+}
+
+namespace {
+
+/// Shows a file's batches, the records' payloads in place.
+Result<void> inspect_batches(File& file, std::uint32_t segment, const FileView& view,
+                             std::uint64_t from, const Inspector& to) {
+  SegmentReader reader{file, view.bytes};
+  std::uint64_t last_sequence = 0;
+  for (std::uint64_t at = from;;) {
+    const auto candidate = reader.next_candidate(at);
+    if (!candidate) return candidate.error();
+    at = *candidate;
+    if (at + batch_header_bytes > reader.size()) return {};
+    const auto batch = reader.batch_at(at);
+    if (!batch) return batch.error();
+    if (!*batch) {
+      at += 8;
+      continue;
+    }
+    const BatchHeader& header = (*batch)->header;
+    BatchView shown{.offset = at,
+                    .bytes = batch_header_bytes + header.bytes,
+                    .version = header.version,
+                    .epoch = header.epoch,
+                    .sequence = header.sequence,
+                    .first_unit = header.first_unit,
+                    .durable_upto = header.durable_upto,
+                    .is_stale = header.epoch < view.epoch || header.sequence <= last_sequence,
+                    .records = {}};
+    std::size_t in_batch = batch_header_bytes;
+    while (const auto record = next_record(reader.bytes(), in_batch)) {
+      shown.records.push_back({.type = record->type,
+                               .position = make_position(segment, at + record->offset),
+                               .is_last_of_unit = record->is_last,
+                               .payload = record->payload});
+    }
+    if (!to.on_batch(shown)) return {};
+    if (!shown.is_stale) last_sequence = header.sequence;
+    at += shown.bytes;
+  }
+}
+
+}  // namespace
+
+Result<void> inspect(Disk& disk, const Inspector& to) {
+  const auto names = disk.list();
+  if (!names) return names.error();
+  for (const std::string& name : *names) {
+    const auto segment = segment_number(name);
+    const auto checkpoint = checkpoint_number(name);
+    auto file = disk.open(name);
+    if (!file) return file.error();
+    const auto size = (*file)->size();
+    if (!size) return size.error();
+    FileView view{.name = name, .bytes = *size};
+    Bytes head(std::max(segment_header_bytes, checkpoint_header_bytes));
+    if (auto got = (*file)->read_at(0, head); !got) return got.error();
+    std::uint64_t from = 0;
+    if (segment) {
+      view.kind = FileView::Kind::segment;
+      from = segment_header_bytes;
+      if (const auto header = decode_segment_header(head)) {
+        view.is_sound = header->number == *segment;
+        view.version = header->version;
+        view.epoch = header->epoch;
+        view.made_at = WallTime{milliseconds{header->made_at}};
+      }
+    } else if (checkpoint) {
+      view.kind = FileView::Kind::checkpoint;
+      from = checkpoint_header_bytes;
+      if (const auto header = decode_checkpoint_header(head)) {
+        view.is_sound = true;
+        view.version = header->version;
+        view.epoch = header->epoch;
+        view.mark = header->mark;
+      }
+    }
+    const bool is_wanted = to.on_file(view);
+    if (from == 0 || !is_wanted) continue;
+    if (auto shown = inspect_batches(**file, segment.value_or(0), view, from, to); !shown) {
+      return shown;
     }
   }
   return {};

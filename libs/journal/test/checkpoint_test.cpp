@@ -76,6 +76,12 @@ TEST(Checkpoint, ReplayBeginsAtItsMark) {
     EXPECT_EQ(owner.log->bytes_to_replay(), 0U);
     for (int i = 0; i < 7; ++i) ASSERT_TRUE(owner.append());
   }
+  {
+    Owner owner;
+    ASSERT_TRUE(owner.open(disk));
+    EXPECT_GT(owner.log->bytes_to_replay(), 7 * 700U) << "the next start would read them again";
+    EXPECT_LT(owner.log->bytes_to_replay(), 14 * 700U);
+  }
   for (int round = 0; round < 3; ++round) {
     Owner owner;
     ASSERT_TRUE(owner.open(disk));

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <ranges>
 
 #include "batch.hpp"
 #include "fixture.hpp"
@@ -144,6 +145,60 @@ TEST(Version, OfANewerProgramIsRefusedAndNothingIsTouched) {
   Told told;
   EXPECT_EQ(open_log(disk, told).error(), make_error_code(Error::too_new));
   EXPECT_EQ(disk.write_count(), writes);
+}
+
+/// Makes a folder what the program of format version 1 would have written.
+void write_as_version_1(SimulatedDisk& disk) {
+  auto handle = disk.open();
+  for (const std::string& name : *handle->list()) {
+    if (!name.ends_with(".log")) continue;
+    auto file = *handle->open(name);
+    Bytes bytes(*file->size());
+    ASSERT_TRUE(file->read_at(0, bytes));
+    const auto segment = decode_segment_header(bytes);
+    ASSERT_TRUE(segment);
+    const Bytes header = encode(SegmentHeader{1, segment->number, segment->epoch});
+    std::ranges::copy(header, bytes.begin());
+    for (std::size_t at = segment_header_bytes;;) {
+      const auto batch = decode_batch_header(BytesView{bytes}.subspan(at));
+      if (!batch) break;
+      const std::size_t size = batch_header_bytes + batch->bytes;
+      Bytes one(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                bytes.begin() + static_cast<std::ptrdiff_t>(at + size));
+      BatchHeader older = *batch;
+      older.version = 1;
+      seal(one, older);
+      std::ranges::copy(one, bytes.begin() + static_cast<std::ptrdiff_t>(at));
+      at += size;
+    }
+    const BytesView part = bytes;
+    ASSERT_TRUE(file->write_at(0, {&part, 1}));
+    ASSERT_TRUE(file->sync_data());
+  }
+}
+
+// BROKER.md, case 50.
+TEST(Version, OfTheProgramBeforeIsReadAndGoneOnWith) {
+  SimulatedDisk disk;
+  fill(disk, 3);
+  Told before;
+  {
+    ASSERT_TRUE(open_log(disk, before));
+  }
+  write_as_version_1(disk);
+  for (int round = 0; round < 2; ++round) {
+    Told told;
+    auto log = open_log(disk, told);
+    ASSERT_TRUE(log);
+    EXPECT_TRUE(told.damage.empty());
+    ASSERT_GE(told.texts.size(), before.texts.size());
+    EXPECT_TRUE(
+        std::ranges::equal(before.texts, std::views::take(told.texts, std::ssize(before.texts))));
+    EXPECT_EQ(told.texts.size(), before.texts.size() + static_cast<std::size_t>(round));
+    const Record record{RecordType{1}, {as_bytes(std::string_view{"new"}), {}}};
+    ASSERT_TRUE((*log)->append({&record, 1}, Need::space));
+    ASSERT_TRUE((*log)->write_once());
+  }
 }
 
 TEST(FindBatchStart, FindsOnlyAWholeMagicOnAMultipleOfEight) {

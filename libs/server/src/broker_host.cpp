@@ -47,6 +47,7 @@ BrokerHost::Inside::~Inside() {
 Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
   const std::string folder = disk->path();
   journal::Options journal_options = options.journal;
+  journal_options.clock = [this] { return loop.wall_now(); };
   // Both come from the log's thread: the loop is told once, however often they come.
   journal_options.on_durable = [this, alive = alive_](journal::Sequence) {
     if (is_durable_posted_.exchange(true)) return;
@@ -164,7 +165,13 @@ Overview BrokerHost::Inside::overview() const {
   all.journal = log_->statistics();
   all.segments_cleaned_total = cleaned_total_;
   all.segment_bytes = options.journal.segment_bytes;
-  for (const journal::SegmentView& segment : log_->segments()) all.journal_bytes += segment.bytes;
+  const std::vector<broker::SegmentUse> uses = engine_.segments_in_use();
+  for (const journal::SegmentView& segment : log_->segments()) {
+    all.journal_bytes += segment.bytes;
+    if (!uses.empty() && segment.number == uses.front().segment && segment.made_at != WallTime{}) {
+      all.oldest_needed_age = std::chrono::duration_cast<seconds>(all.now - segment.made_at);
+    }
+  }
   all.undurable_bytes = undurable_bytes_;
   all.memory_bytes = memory_bytes();
   all.memory_limit_bytes = options.memory_bytes_max;

@@ -10,6 +10,7 @@
 
 #include "pronto/base/bytes.hpp"
 #include "pronto/base/result.hpp"
+#include "pronto/base/time.hpp"
 #include "pronto/journal/checkpoint.hpp"
 #include "pronto/journal/file.hpp"
 #include "pronto/journal/record.hpp"
@@ -62,6 +63,10 @@ struct Options {
   SyncMode mode = SyncMode::sync;
   std::chrono::milliseconds interval{200};
   Threading threading = Threading::own_thread;
+  /// When a segment was made. Called on any of the log's threads.
+  std::function<WallTime()> clock = [] {
+    return std::chrono::time_point_cast<WallTime::duration>(std::chrono::system_clock::now());
+  };
   /// Called on the log thread (manual: by `write_once`) after `durable_upto` has moved.
   std::function<void(Sequence)> on_durable;
   /// Called once, there too, when a write or sync has failed: for ever.
@@ -71,6 +76,7 @@ struct Options {
 struct SegmentView {
   std::uint32_t number = 0;
   std::uint64_t bytes = 0;  ///< written
+  WallTime made_at{};       ///< 1970: not known
 };
 
 struct Statistics {
@@ -96,6 +102,10 @@ class Log {
   /// Blocks: for the length of the replay.
   static Result<std::unique_ptr<Log>> open(std::unique_ptr<Disk> disk, Options options,
                                            const Replay& replay);
+  /// Reads what `open` would, and touches nothing; the folder need not be free, though what another
+  /// process is just writing may look damaged. Returns: where the log ends. Errors, blocks: as
+  /// `open`.
+  static Result<Mark> look(std::unique_ptr<Disk> disk, const Replay& replay);
   ~Log();
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
