@@ -84,6 +84,7 @@ json::object to_json(const server::Overview& now) {
   json::array alarms;
   if (now.alarms.memory) alarms.emplace_back("memory");
   if (now.alarms.disk) alarms.emplace_back("disk");
+  if (now.alarms.slow_disk) alarms.emplace_back("slow disk");
   if (now.alarms.failure) alarms.emplace_back("journal: " + *now.alarms.failure);
   return {
       {"product_name", "Pronto"},
@@ -177,6 +178,7 @@ std::string metrics_text(const server::Overview& now) {
   one("gauge", "pronto_broker_undurable_bytes", now.undurable_bytes);
   one("gauge", "pronto_broker_alarm_memory", now.alarms.memory ? 1 : 0);
   one("gauge", "pronto_broker_alarm_disk", now.alarms.disk ? 1 : 0);
+  one("gauge", "pronto_broker_alarm_slow_disk", now.alarms.slow_disk ? 1 : 0);
   one("gauge", "pronto_broker_alarm_journal", now.alarms.failure ? 1 : 0);
   one("gauge", "pronto_journal_bytes", now.journal_bytes);
   one("counter", "pronto_journal_batches_total", now.journal.batches_total);

@@ -516,5 +516,29 @@ TEST_F(Consuming, AQuorumQueueCountsDeliveriesAndGivesUpAtItsLimit) {
   EXPECT_THAT(ready("dead"), ElementsAre("1"));
 }
 
+// BROKER.md, case 36.
+TEST_F(Consuming, AHundredThousandInHandAreAnsweredAtOnceAndComeBackInOrder) {
+  constexpr int count = 100'000;
+  Peer peer = open();
+  peer.declare("q");
+  is_settling = false;
+  for (int i = 0; i < count; ++i) peer.send("q", std::to_string(i), {.persistent = false});
+  is_settling = true;
+  Peer taker = open(2);
+  taker.consume("q");
+  EXPECT_EQ(view("q").unacked_count, std::size_t{count});
+  taker.cancel("c");
+  taker.nack(count - 10, true);
+  taker.ack(0, true);
+  EXPECT_EQ(view("q").unacked_count, 0U);
+  EXPECT_EQ(view("q").ready_count, std::size_t{count - 10});
+  taker.consume("q");
+  disconnect(2);
+  const std::vector<std::string> back = ready("q");
+  ASSERT_EQ(back.size(), std::size_t{count - 10});
+  for (int i = 0; i < count - 10; ++i)
+    ASSERT_EQ(back[static_cast<std::size_t>(i)], std::to_string(i));
+}
+
 }  // namespace
 }  // namespace pronto::broker

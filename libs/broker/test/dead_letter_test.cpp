@@ -309,5 +309,21 @@ TEST_F(DeadLetters, OrderIsKeptOnTheWay) {
   EXPECT_THAT(ready("dead"), ElementsAre("1", "2", "3", "4", "5"));
 }
 
+// BROKER.md, case 56.
+TEST_F(DeadLetters, OfAQueueThatIsItsOwnDeadLetterQueueAndFullDoNotGoRound) {
+  Peer peer = open();
+  peer.declare("q", {.arguments = {{"x-max-length", 2},
+                                   {"x-dead-letter-exchange", ""},
+                                   {"x-dead-letter-routing-key", "q"}}});
+  for (const char* body : {"1", "2", "3", "4"}) peer.send("q", body);
+  EXPECT_THAT(ready("q"), ElementsAre("3", "4"));
+  EXPECT_EQ(outside.body_count(), 2U);
+  peer.get("q");
+  peer.reject(1);
+  EXPECT_THAT(ready("q"), ElementsAre("4", "3")) << "a rejection may lead back";
+  crash();
+  EXPECT_THAT(ready("q"), ElementsAre("4", "3"));
+}
+
 }  // namespace
 }  // namespace pronto::broker

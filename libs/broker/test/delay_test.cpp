@@ -115,6 +115,19 @@ TEST_F(DelayedMessages, AreRoutedInOrderHoweverTheirContentsCome) {
   EXPECT_THAT(ready("q"), ElementsAre("1", "2"));
 }
 
+// BROKER.md, case 49.
+TEST_F(DelayedMessages, TheClockMayJump) {
+  Peer peer = set_up();
+  constexpr std::int64_t hour = 3'600'000;
+  peer.publish("later", "k", "in an hour", in(hour));
+  wait(milliseconds{-24 * hour});
+  advance(milliseconds{24 * hour});
+  EXPECT_THAT(ready("q"), IsEmpty()) << "it is due when the clock says so";
+  wait(milliseconds{24 * hour});
+  advance(milliseconds{0});
+  EXPECT_THAT(ready("q"), ElementsAre("in an hour"));
+}
+
 TEST_F(DelayedMessages, ASurvivingExchangeHoldsThePersistentOnesOverARestart) {
   Peer peer = set_up();
   peer.confirms();

@@ -30,6 +30,18 @@ TEST_F(Queues, AnExclusiveQueueIsOfItsConnectionAlone) {
   EXPECT_THAT(peer.declare("mine", {.durable = false}), StartsWith("channel closed 405"));
 }
 
+// BROKER.md, case 53.
+TEST_F(Queues, AnExclusiveQueueIsDeclaredAgainTheMomentItsConnectionIsGone) {
+  for (std::uint64_t round = 1; round <= 100; ++round) {
+    Peer peer = open(round);
+    EXPECT_EQ(peer.declare("mine", {.exclusive = true}),
+              "queue.declare-ok mine 0 messages 0 consumers");
+    peer.send("mine", "1");
+    disconnect(round);
+  }
+  EXPECT_EQ(outside.body_count(), 0U);
+}
+
 TEST_F(Queues, OthersMayPublishToAnExclusiveQueue) {
   Peer peer = open(1, 1);
   Peer other = open(2, 1);
@@ -212,6 +224,38 @@ TEST_F(Queues, HigherPrioritiesGoFirstAndEqualOnesInOrder) {
   Peer again = open(2, 1);
   for (int i = 0; i < 5; ++i) again.get("q");
   EXPECT_THAT(again.bodies(), ElementsAre("b3", "d9", "c1", "a0", "e0"));
+}
+
+// BROKER.md, case 55.
+TEST_F(Queues, PrioritiesThatExpireAndComeBackAreAllDeliveredAndEnd) {
+  Peer peer = open();
+  peer.declare("q", {.arguments = {{"x-max-priority", 10}}});
+  std::vector<std::string> lasting;
+  for (int i = 0; i < 300; ++i) {
+    MessageOptions options;
+    options.properties.priority = static_cast<std::uint8_t>(i * 7 % 13);
+    if (i % 3 == 0) options.properties.expiration = std::to_string(10 + i % 50);
+    peer.send("q", std::to_string(i), options);
+    if (i % 3 != 0) lasting.push_back(std::to_string(i));
+  }
+  Peer taker = open(2);
+  taker.qos(40);
+  for (int round = 0; round < 5; ++round) {
+    taker.consume("q");
+    advance(milliseconds{15});
+    taker.cancel("c");
+    taker.nack(0, true);
+    advance(milliseconds{15});
+  }
+  EXPECT_EQ(view("q").ready_count, lasting.size());
+  EXPECT_FALSE(broker->next_due());
+  taker.bodies();
+  taker.consume("q", "last", {.no_ack = true});
+  std::vector<std::string> bodies = taker.bodies();
+  std::ranges::sort(bodies);
+  std::ranges::sort(lasting);
+  EXPECT_EQ(bodies, lasting);
+  EXPECT_EQ(outside.body_count(), 0U);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ constexpr milliseconds tick_time{5};
 constexpr milliseconds tick_time_blocked{50};
 constexpr seconds engine_wait_max{30};  // so that a clock that was set is followed
 constexpr seconds room_stays_for{1};    // before a full disk counts as drained
+constexpr seconds slow_disk_after{1};
 
 }  // namespace
 
@@ -45,6 +46,29 @@ void BrokerHost::Inside::arm_engine() {
                           settle_all();
                           touch();
                         }};
+}
+
+/// While something waits to be stored, it is seen whether that takes long: a disk may hang for a
+/// minute without an error.
+void BrokerHost::Inside::watch_disk() {
+  if (std::exchange(is_disk_watched_, true)) return;
+  disk_watch_ = Timer{loop, slow_disk_after, [this] {
+                        is_disk_watched_ = false;
+                        look_at_disk();
+                        if (!undurable_.empty()) watch_disk();
+                      }};
+}
+
+void BrokerHost::Inside::look_at_disk() {
+  const bool was_slow = alarms_.slow_disk;
+  alarms_.slow_disk =
+      !undurable_.empty() && loop.now() - undurable_.front().since >= slow_disk_after;
+  if (alarms_.slow_disk && !was_slow) {
+    log::warning("the disk takes long: what was published waits for its confirm",
+                 {{"undurable_bytes", undurable_bytes_}});
+  } else if (was_slow && !alarms_.slow_disk) {
+    log::info("the disk stores again without delay");
+  }
 }
 
 std::uint64_t BrokerHost::Inside::memory_bytes() const {

@@ -155,7 +155,8 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
   }
   last_sequence_ = static_cast<std::uint64_t>(appended->sequence);
   result.sequence = broker::JournalSequence{last_sequence_};
-  undurable_.push_back({result.sequence, bytes});
+  undurable_.push_back({result.sequence, bytes, loop.now()});
+  watch_disk();
   undurable_bytes_ += bytes;
   schedule_write();
   return result;
@@ -193,7 +194,8 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
   if (!held.is_loose) ++held_firm_count_;
   held_units_.push_back(std::move(held));
   result.sequence = broker::JournalSequence{last_sequence_ + held_units_.size()};
-  undurable_.push_back({result.sequence, bytes});
+  undurable_.push_back({result.sequence, bytes, loop.now()});
+  watch_disk();
   undurable_bytes_ += bytes;
   touch();
   return result;
@@ -255,6 +257,7 @@ void BrokerHost::Inside::on_durable() {
     undurable_bytes_ -= undurable_.front().bytes;
     undurable_.pop_front();
   }
+  if (alarms_.slow_disk) look_at_disk();
   engine_.on_durable(upto, loop.wall_now());
   house(upto);
   if (is_checkpoint_due()) take_checkpoint();

@@ -100,6 +100,7 @@ class BrokerHost::Inside final : public broker::Effects {
   struct Undurable {
     broker::JournalSequence sequence;
     std::uint64_t bytes;
+    SteadyTime since;
   };
   struct Fetch {
     broker::BodyRef body;
@@ -161,6 +162,8 @@ class BrokerHost::Inside final : public broker::Effects {
   // host_alarms.cpp
   void arm_engine();
   void look_at_alarms();
+  void watch_disk();
+  void look_at_disk();
   void set_blocked(const std::string& reason);
   void block(Connection& connection);
 
@@ -195,6 +198,8 @@ class BrokerHost::Inside final : public broker::Effects {
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 
+  Timer disk_watch_;
+  bool is_disk_watched_ = false;
   Timer tick_;
   bool is_tick_armed_ = false;
   Timer engine_timer_;

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "fixture.hpp"
@@ -278,6 +280,161 @@ TEST_F(Host, WhatAFullDiskHadNoRoomForIsWhereACheckpointSays) {
   for (int i = 0; i < sent; ++i) {
     EXPECT_EQ(number_of(client->deliveries[static_cast<std::size_t>(i)].body), i + 1);
   }
+}
+
+/// A host whose journal has a thread, on a disk whose syncs wait while the gate is closed.
+class SlowDisk : public Host {
+ protected:
+  ~SlowDisk() override {
+    set_gate(true);
+    host.reset();
+  }
+  void open_gated() {
+    options.journal.threading = journal::Threading::own_thread;
+    auto opened =
+        BrokerHost::open(loop,
+                         std::make_unique<GatedDisk>(disk.open(),
+                                                     [this] {
+                                                       std::unique_lock lock{mutex_};
+                                                       opens_.wait(lock, [&] { return is_open_; });
+                                                     }),
+                         users, options);
+    ASSERT_TRUE(opened);
+    host = std::move(*opened);
+  }
+  void set_gate(bool is_open) {
+    {
+      const std::lock_guard lock{mutex_};
+      is_open_ = is_open;
+    }
+    opens_.notify_all();
+  }
+  /// Runs until `condition` is true: what the other thread posts comes when it comes.
+  template <class Condition>
+  bool eventually(Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + seconds{20};
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      loop.run_until_idle();
+      std::this_thread::sleep_for(milliseconds{1});
+    }
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opens_;
+  bool is_open_ = true;
+};
+
+// BROKER.md, case 41.
+TEST_F(SlowDisk, ASyncThatTakesAMinuteIsAnAlarmAndHeartbeatsGoOn) {
+  open_gated();
+  auto client = log_in({.heartbeat_seconds = 10});
+  client->call(1, durable("q"));
+  client->call(1, wire::ConfirmSelect{});
+  ASSERT_TRUE(eventually([&] { return host->overview().undurable_bytes == 0; }));
+  client->told();
+  set_gate(false);
+  client->publish(1, "q", "1");
+  for (int second = 0; second < 60; ++second) {
+    loop.advance(seconds{1});
+    client->frame(wire::FrameType::heartbeat, 0, "");
+    if (second >= 1) EXPECT_TRUE(host->overview().alarms.slow_disk) << second;
+  }
+  const std::vector<std::string> told = client->told();
+  EXPECT_GE(std::ranges::count(told, "heartbeat"), 5);
+  EXPECT_THAT(told, Not(Contains(StartsWith("1 basic.ack"))));
+  EXPECT_FALSE(client->has_ended());
+  EXPECT_TRUE(host->is_ready()) << "nobody is blocked for that alone";
+  set_gate(true);
+  ASSERT_TRUE(eventually([&] { return host->overview().counters.confirmed_total == 1; }));
+  EXPECT_FALSE(host->overview().alarms.slow_disk);
+  EXPECT_THAT(client->told(), Contains("1 basic.ack 1"));
+}
+
+// BROKER.md, case 32.
+TEST_F(SlowDisk, APublisherThatIsFasterThanTheDiskIsSlowedAndMemoryIsBounded) {
+  options.undurable_bytes_max = 200'000;
+  options.session.parked_bytes_max = 100'000;
+  open_gated();
+  auto client = log_in({.heartbeat_seconds = 10});
+  client->call(1, durable("q"));
+  client->call(1, wire::ConfirmSelect{});
+  ASSERT_TRUE(eventually([&] { return host->overview().undurable_bytes == 0; }));
+  set_gate(false);
+  std::uint64_t peak = 0;
+  constexpr int count = 2'000;
+  for (int i = 0; i < count; ++i) {
+    client->publish(1, "q", body(i, 1'000));
+    if (i % 20 == 0) loop.advance(milliseconds{10});
+    peak = std::max(peak, host->overview().memory_bytes);
+  }
+  EXPECT_TRUE(client->is_sending()) << "its socket is not read";
+  EXPECT_LT(peak, 1'000'000U) << "of two megabytes";
+  loop.advance(seconds{9});
+  EXPECT_FALSE(client->has_ended());
+  set_gate(true);
+  ASSERT_TRUE(eventually([&] {
+    loop.advance(milliseconds{5});
+    return host->overview().counters.confirmed_total == count;
+  }));
+  EXPECT_EQ(queue("q").ready_count, std::size_t{count});
+}
+
+// BROKER.md, case 31.
+TEST_F(Host, AConsumerWithoutAcksThatDoesNotReadGetsItsBacklogAsItReads) {
+  options.cache_bytes_max = 100'000;
+  options.outbox_bytes_max = 200'000;
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  constexpr int count = 2'000;
+  for (int i = 0; i < count; ++i) client->publish(1, "q", body(i, 10'000));
+  auto consumer = log_in();
+  consumer->set_reading(false);
+  consumer->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c", .no_ack = true});
+  loop.advance(seconds{1});
+  EXPECT_LT(host->overview().memory_bytes, 1'000'000U) << "of twenty megabytes";
+  EXPECT_GT(queue("q").ready_count, std::size_t{count - 100});
+  consumer->set_reading(true);
+  loop.advance(seconds{1});
+  ASSERT_THAT(consumer->bodies(), SizeIs(count));
+  for (int i = 0; i < count; ++i) {
+    EXPECT_EQ(number_of(consumer->bodies()[static_cast<std::size_t>(i)]), i);
+  }
+}
+
+// BROKER.md, case 33.
+TEST_F(Host, AlarmsComeAndGoAHundredTimesAndAcksAreTakenAllTheWhile) {
+  options.memory_bytes_max = 200'000;
+  options.cache_bytes_max = 1000;
+  open();
+  auto publisher = log_in();
+  auto old = log_in({.is_capable = false});
+  auto consumer = log_in();
+  publisher->send(1, wire::QueueDeclare{.queue = "q"});
+  int sent = 0;
+  wire::BasicProperties transient;
+  std::vector<std::string> told;
+  for (int round = 1; round <= 100; ++round) {
+    while (host->is_ready()) {
+      publisher->write(RawClient::published(1, "", "q", body(++sent, 5'000), transient));
+      loop.advance(milliseconds{10});
+      ASSERT_LT(sent, 100 * 100);
+    }
+    consumer->call(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+    loop.advance(milliseconds{10});
+    consumer->send(1, wire::BasicAck{.delivery_tag = 0, .multiple = true});
+    consumer->call(1, wire::BasicCancel{.consumer_tag = "c"});
+    loop.advance(seconds{2});
+    ASSERT_TRUE(host->is_ready()) << "round " << round;
+  }
+  for (std::string& line : publisher->told()) told.push_back(std::move(line));
+  EXPECT_EQ(std::ranges::count(told, "0 connection.blocked low on memory"), 100);
+  EXPECT_EQ(std::ranges::count(told, "0 connection.unblocked"), 100);
+  EXPECT_THAT(old->told(), Not(Contains(HasSubstr("blocked"))));
+  EXPECT_THAT(consumer->bodies(), SizeIs(sent - static_cast<int>(queue("q").ready_count)));
 }
 
 TEST_F(Host, ALackOfMemoryBlocksPublishersAloneAndIsOverWhenThereIsEnough) {

@@ -48,6 +48,7 @@ struct Alarms {
   bool memory = false;
   bool disk = false;
   std::optional<std::string> failure;  ///< of the journal: for ever
+  bool slow_disk = false;              ///< it takes long to store; nobody is blocked for that alone
   bool any() const noexcept { return memory || disk || failure.has_value(); }
 };
 
