@@ -11,7 +11,6 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import struct
 import tempfile
 import threading
@@ -22,61 +21,13 @@ from pika import spec
 from pika.exceptions import AMQPError
 
 from harness import BIN, Process, accepts, free_port
+from wire import FRAME_END, Wire, method_frame
 
 KILLS = int(os.environ.get("PRONTO_KILLS", "200" if os.environ.get("PRONTO_TEST_ALL") else "10"))
 SEED = int(os.environ.get("PRONTO_SEED", random.SystemRandom().randrange(1 << 32)))
 QUEUES = ("one", "two")
 WINDOW = 1000
 BURST = 100
-FRAME_END = b"\xce"
-
-
-def method_frame(channel, method):
-    payload = struct.pack(">I", method.INDEX) + b"".join(method.encode())
-    return struct.pack(">BHI", 1, channel, len(payload)) + payload + FRAME_END
-
-
-class Wire:
-    """An AMQP connection by hand: pika would be the bottleneck."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.buffer = b""
-        self.socket.sendall(b"AMQP\0\0\x09\x01")
-        self.expect(spec.Connection.Start)
-        self.send(0, spec.Connection.StartOk({}, "PLAIN", "\0guest\0guest", "en_US"))
-        self.expect(spec.Connection.Tune)
-        self.send(0, spec.Connection.TuneOk(0, 131072, 0))
-        self.send(0, spec.Connection.Open("/"))
-        self.expect(spec.Connection.OpenOk)
-        self.send(1, spec.Channel.Open())
-        self.expect(spec.Channel.OpenOk)
-        self.send(1, spec.Confirm.Select())
-        self.expect(spec.Confirm.SelectOk)
-
-    def send(self, channel, method):
-        self.socket.sendall(method_frame(channel, method))
-
-    def expect(self, method):
-        while True:
-            index, _ = self.read_method()
-            if index == method.INDEX:
-                return
-
-    def read_method(self):
-        """The next method frame: (its number, its fields)."""
-        while True:
-            if len(self.buffer) >= 7:
-                kind, _, size = struct.unpack(">BHI", self.buffer[:7])
-                if len(self.buffer) >= size + 8:
-                    payload, self.buffer = self.buffer[7:7 + size], self.buffer[8 + size:]
-                    if kind == 1:
-                        return struct.unpack(">I", payload[:4])[0], payload[4:]
-                    continue
-            more = self.socket.recv(65536)
-            if not more:
-                raise ConnectionError("the broker has gone")
-            self.buffer += more
 
 
 class Publisher(threading.Thread):
