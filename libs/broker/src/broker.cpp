@@ -53,27 +53,35 @@ void Broker::Inside::record_removed(const Queue& queue, std::uint64_t sequence) 
   record(RemoveRecord{queue.id, sequence, sequence});
 }
 
+namespace {
+
+/// What is lost with a crash without harm: the message comes again, marked as such.
+bool is_loose(const Record& record) {
+  return std::holds_alternative<RemoveRecord>(record) ||
+         std::holds_alternative<DeliveryCountRecord>(record);
+}
+
+}  // namespace
+
 /// Hands the command's records to the journal: as one unit, unless it would be too large for it.
 /// Then removals and counts, which need not be atomic with anything outside a transaction, follow
 /// in units of their own.
 Appended Broker::Inside::write_records() {
   const std::size_t records_max =
       std::max<std::size_t>(1, limits.unit_bytes_max / unit_overhead_bytes);
-  if (is_atomic || records.size() <= records_max) return effects.append(records);
+  if (is_atomic || records.size() <= records_max) {
+    return effects.append(records, is_atomic || !std::ranges::all_of(records, is_loose));
+  }
   std::vector<Record> firm;
   std::vector<Record> loose;
-  for (Record& one : records) {
-    const bool is_loose = std::holds_alternative<RemoveRecord>(one) ||
-                          std::holds_alternative<DeliveryCountRecord>(one);
-    (is_loose ? loose : firm).push_back(std::move(one));
-  }
+  for (Record& one : records) (is_loose(one) ? loose : firm).push_back(std::move(one));
   Appended appended;
-  if (!firm.empty()) appended = effects.append(firm);
+  if (!firm.empty()) appended = effects.append(firm, true);
   std::span<const Record> rest = loose;
   while (!rest.empty()) {
     const auto part = rest.first(std::min(rest.size(), records_max));
     rest = rest.subspan(part.size());
-    const Appended more = effects.append(part);
+    const Appended more = effects.append(part, false);
     if (firm.empty()) appended.sequence = more.sequence;
   }
   return appended;

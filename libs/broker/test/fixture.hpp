@@ -54,6 +54,7 @@ class Outside final : public Effects {
   std::set<std::string> unreadable;  ///< bodies that cannot be read from the journal
   std::set<std::string> on_disk;     ///< bodies that are read from it when they are wanted
   std::size_t appends_of_command = 0;
+  std::size_t awaited_appends = 0;
 
   void send(ConnectionId connection, ChannelId channel, const wire::Method& method) override;
   void deliver(const Deliver& delivery) override;
@@ -66,7 +67,7 @@ class Outside final : public Effects {
                bool is_ack) override;
   void close_channel(ConnectionId connection, ChannelId channel, const wire::Fault& fault) override;
   void close_connection(ConnectionId connection, const wire::Fault& fault) override;
-  Appended append(std::span<const Record> records) override;
+  Appended append(std::span<const Record> records, bool is_awaited) override;
   bool has_room() const override { return journal_has_room; }
   BodyRef keep(const ContentPtr& content, std::uint32_t holders) override;
   void release(const BodyRef& body) override;

@@ -240,5 +240,22 @@ TEST_F(Transactions, ConfirmsAndTransactionsExcludeEachOther) {
             "channel closed 406 PRECONDITION_FAILED - channel is not transactional");
 }
 
+TEST_F(Transactions, AcksAreWaitedForInATransactionAndNotOutsideOfOne) {
+  Peer peer = open();
+  peer.declare("q");
+  for (const char* body : {"1", "2"}) peer.send("q", body);
+  Peer taker = open(2);
+  taker.get("q");
+  const std::size_t awaited = outside.awaited_appends;
+  taker.ack(1);
+  EXPECT_EQ(outside.awaited_appends, awaited);
+  Peer committing = open(3);
+  committing.select();
+  committing.get("q");
+  committing.ack(1);
+  EXPECT_EQ(committing.commit(), "tx.commit-ok");
+  EXPECT_EQ(outside.awaited_appends, awaited + 1);
+}
+
 }  // namespace
 }  // namespace pronto::broker

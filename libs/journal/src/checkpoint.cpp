@@ -114,16 +114,16 @@ Result<void> Log::Inside::free_segments(const std::set<std::uint32_t>& needed) {
 /// What a log that does not sync each group has called durable so far: a checkpoint refers to it.
 Result<void> Log::Inside::sync_before(const Mark& mark) {
   if (options.mode == SyncMode::sync) return {};
-  std::vector<std::shared_ptr<File>> unsynced;
+  std::vector<std::shared_ptr<File>> to_sync;
   {
     const std::lock_guard lock{mutex};
     // The last checkpoint has had the segments before its mark synced.
     const std::uint32_t first = kept.empty() ? 0 : segment_of(kept.back().mark.position);
     for (const auto& [number, file] : files) {
-      if (number >= first && number <= segment_of(mark.position)) unsynced.push_back(file);
+      if (number >= first && number <= segment_of(mark.position)) to_sync.push_back(file);
     }
   }
-  for (const auto& file : unsynced) {
+  for (const auto& file : to_sync) {
     if (auto synced = file->sync_data(); !synced) {
       fail(synced.error());
       return synced;

@@ -224,18 +224,26 @@ void Log::Inside::fail(std::error_code error) {
 }
 
 Result<bool> Log::Inside::write_once() {
-  std::vector<std::pair<std::shared_ptr<File>, std::vector<const PendingBatch*>>> groups;
+  using Group = std::pair<std::shared_ptr<File>, std::vector<const PendingBatch*>>;
+  std::vector<Group> groups;
   std::uint64_t durable_when_done = 0;
   std::uint64_t batch_when_done = 0;
+  bool is_awaited = false;
+  bool is_durable = false;
   {
-    const std::lock_guard lock{mutex};
+    std::unique_lock lock{mutex};
     if (broken) return broken;
-    if (waiting.empty()) return false;
+    if (waiting.empty()) {
+      lock.unlock();
+      return sync_written();
+    }
     seal_open();
     in_writing = std::move(waiting);
     waiting.clear();
-    durable_when_done = durable_unit;
+    durable_when_done = written_unit;
+    is_awaited = is_flushing;
     for (PendingBatch& batch : in_writing) {
+      is_awaited = is_awaited || batch.wants_sync;
       seal(batch.bytes, {.epoch = epoch,
                          .sequence = ++last_batch,
                          .first_unit = batch.first_unit,
@@ -250,8 +258,18 @@ Result<bool> Log::Inside::write_once() {
     batch_when_done = last_batch;
   }
   const auto began = std::chrono::steady_clock::now();
-  const bool is_due = options.mode == SyncMode::sync || (options.mode == SyncMode::interval &&
-                                                         began - last_sync_at >= options.interval);
+  const bool is_late = !unsynced.empty() && began - unsynced_since >= options.interval;
+  const bool is_due = (options.mode == SyncMode::sync && (is_awaited || is_late)) ||
+                      (options.mode == SyncMode::interval && is_late);
+  if (is_due) {
+    for (const auto& file : unsynced) {
+      if (std::ranges::find(groups, file, &Group::first) != groups.end()) continue;
+      if (auto synced = file->sync_data(); !synced) {
+        fail(synced.error());
+        return synced.error();
+      }
+    }
+  }
   std::uint64_t bytes = 0;
   for (auto& [file, batches] : groups) {
     std::vector<BytesView> parts;
@@ -274,22 +292,58 @@ Result<bool> Log::Inside::write_once() {
   {
     const std::lock_guard lock{mutex};
     // As it was when the write began: what was appended meanwhile is not covered.
-    durable_unit = durable_when_done;
+    written_unit = durable_when_done;
+    written_batch = batch_when_done;
+    is_durable = is_due || options.mode != SyncMode::sync;
+    if (is_durable) durable_unit = written_unit;
     if (is_due) {
       last_durable_batch = batch_when_done;
-      last_sync_at = ended;
+      unsynced.clear();
       statistics.syncs_total += groups.size();
       statistics.last_sync = ended - began;
       statistics.longest_sync = std::max(statistics.longest_sync, statistics.last_sync);
+    } else if (options.mode != SyncMode::none) {
+      if (unsynced.empty()) unsynced_since = ended;
+      for (const auto& [file, batches] : groups) {
+        if (std::ranges::find(unsynced, file) == unsynced.end()) unsynced.push_back(file);
+      }
     }
     statistics.batches_total += in_writing.size();
     statistics.written_bytes_total += bytes;
     in_writing.clear();
   }
-  if (options.on_durable) options.on_durable(Sequence{durable_when_done});
+  if (is_durable) tell_durable(durable_when_done);
+  return true;
+}
+
+/// What was written and waited for nobody. Called without the lock, by whoever writes.
+Result<bool> Log::Inside::sync_written() {
+  if (unsynced.empty()) return false;
+  const auto began = std::chrono::steady_clock::now();
+  for (const auto& file : unsynced) {
+    if (auto synced = file->sync_data(); !synced) {
+      fail(synced.error());
+      return synced.error();
+    }
+  }
   {
     const std::lock_guard lock{mutex};
-    told_unit = durable_when_done;
+    durable_unit = written_unit;
+    last_durable_batch = written_batch;
+    statistics.syncs_total += unsynced.size();
+    statistics.last_sync = std::chrono::steady_clock::now() - began;
+    statistics.longest_sync = std::max(statistics.longest_sync, statistics.last_sync);
+    unsynced.clear();
+  }
+  tell_durable(written_unit);
+  return true;
+}
+
+void Log::Inside::tell_durable(std::uint64_t unit) {
+  if (options.on_durable) options.on_durable(Sequence{unit});
+  {
+    const std::lock_guard lock{mutex};
+    told_unit = unit;
   }
   done.notify_all();
   if (options.threading == Threading::manual) {
@@ -297,7 +351,6 @@ Result<bool> Log::Inside::write_once() {
   } else {
     prepare.notify_one();
   }
-  return true;
 }
 
 void Log::Inside::run() {
@@ -305,8 +358,15 @@ void Log::Inside::run() {
   for (;;) {
     {
       std::unique_lock lock{mutex};
-      work.wait(lock, [this] { return stopping || !waiting.empty(); });
-      if (broken || waiting.empty()) return;
+      const auto has_work = [this] {
+        return stopping || !waiting.empty() || (is_flushing && !unsynced.empty());
+      };
+      if (unsynced.empty()) {
+        work.wait(lock, has_work);
+      } else {
+        work.wait_until(lock, unsynced_since + options.interval, has_work);
+      }
+      if (broken || (waiting.empty() && unsynced.empty())) return;
     }
     if (!write_once()) return;
   }
@@ -326,7 +386,7 @@ Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Disk> disk, Options optio
   return std::unique_ptr<Log>{new Log{std::move(inside)}};
 }
 
-Result<Appended> Log::append(std::span<const Record> unit, Need need) {
+Result<Appended> Log::append(std::span<const Record> unit, Need need, Urgency urgency) {
   PRONTO_ASSERT(!unit.empty());
   Inside& inside = *inside_;
   Appended appended;
@@ -385,6 +445,7 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need) {
     appended.positions.push_back(
         make_position((*batch)->segment, (*batch)->offset + (*batch)->bytes.size()));
     append_record((*batch)->bytes, unit[i], is_last);
+    if (urgency == Urgency::now) (*batch)->wants_sync = true;
     if (is_last) (*batch)->last_unit = sequence;
   }
   inside.last_unit = sequence;
@@ -462,15 +523,24 @@ Sequence Log::durable_upto() const {
 Result<void> Log::flush() {
   Inside& inside = *inside_;
   if (inside.options.threading == Threading::manual) {
-    const auto wrote = inside.write_once();
-    if (!wrote) return wrote.error();
+    for (int i = 0; i < 2; ++i) {  // to write, and to sync
+      if (const auto wrote = inside.write_once(); !wrote) return wrote.error();
+    }
     return {};
   }
   std::unique_lock lock{inside.mutex};
   const std::uint64_t until = inside.last_unit;
+  inside.is_flushing = true;
+  inside.work.notify_one();
   inside.done.wait(lock, [&] { return inside.broken || inside.told_unit >= until; });
+  inside.is_flushing = false;
   if (inside.broken) return inside.broken;
   return {};
+}
+
+bool Log::has_unsynced() const {
+  const std::lock_guard lock{inside_->mutex};
+  return !inside_->unsynced.empty();
 }
 
 Result<bool> Log::write_once() {

@@ -20,6 +20,7 @@ struct PendingBatch {
   std::uint64_t first_unit = 0;
   std::uint64_t last_unit = 0;  ///< the last that ends in it; 0: none
   bool goes_on = false;         ///< with a unit that began before it
+  bool wants_sync = false;      ///< somebody waits for one of its units
   Bytes bytes;                  ///< room for the header, then records
 };
 
@@ -82,6 +83,8 @@ class Log::Inside {
   // log.cpp
   Result<void> start();
   Result<bool> write_once();
+  Result<bool> sync_written();
+  void tell_durable(std::uint64_t unit);
   Result<void> prepare_spare();
 
   // checkpoint.cpp
@@ -132,8 +135,12 @@ class Log::Inside {
   std::uint64_t told_unit = 0;  // of them, those that `on_durable` was told of
   Statistics statistics;
   bool stopping = false;
-  std::chrono::steady_clock::time_point last_sync_at{};
-  bool has_unsynced = false;
+  // What is written and not synced: of the log thread, changed under the lock.
+  std::vector<std::shared_ptr<File>> unsynced;
+  std::chrono::steady_clock::time_point unsynced_since{};
+  std::uint64_t written_unit = 0;
+  std::uint64_t written_batch = 0;
+  bool is_flushing = false;
 
   std::uint64_t appended_bytes = 0;              // in all, and read at the start
   std::uint64_t appended_at_mark = 0;            // of the last checkpoint

@@ -340,7 +340,9 @@ Result<void> Log::Inside::recover(const Replay& replay) {
   }
   durable_unit = last_unit;
   told_unit = last_unit;
+  written_unit = last_unit;
   last_durable_batch = last_batch;
+  written_batch = last_batch;
   ++epoch;
   // Leftovers of what was being made, and checkpoints that are of no use any more.
   for (const std::string& name : names) {

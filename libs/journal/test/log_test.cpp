@@ -176,5 +176,57 @@ TEST(RealDisk, NamesTheProcessThatHoldsTheFolder) {
   EXPECT_EQ(other->lock_holder(), "process " + std::to_string(::getpid()));
 }
 
+TEST(Log, WhatNobodyWaitsForIsSyncedWithTheNextOrAfterAWhile) {
+  SimulatedDisk disk;
+  Told told;
+  auto log = *open_log(disk, told);
+  const std::string text = "x";
+  const Record record{RecordType{1}, {as_bytes(text), {}}};
+  ASSERT_TRUE(log->append({&record, 1}, Need::reserve));
+  ASSERT_TRUE(log->write_once());
+  const std::uint64_t syncs = disk.sync_count();
+  const auto later = log->append({&record, 1}, Need::reserve, Urgency::later);
+  ASSERT_TRUE(log->write_once());
+  EXPECT_EQ(disk.sync_count(), syncs);
+  EXPECT_LT(log->durable_upto(), later->sequence);
+  EXPECT_TRUE(log->has_unsynced());
+  const auto now = log->append({&record, 1}, Need::reserve, Urgency::now);
+  ASSERT_TRUE(log->write_once());
+  EXPECT_EQ(disk.sync_count(), syncs + 1);
+  EXPECT_EQ(log->durable_upto(), now->sequence);
+  EXPECT_FALSE(log->has_unsynced());
+  const auto last = log->append({&record, 1}, Need::reserve, Urgency::later);
+  ASSERT_TRUE(log->write_once());
+  ASSERT_TRUE(log->write_once()) << "nothing to write: a sync";
+  EXPECT_EQ(log->durable_upto(), last->sequence);
+  EXPECT_FALSE(*log->write_once());
+}
+
+class OwnThread : public testing::TestWithParam<SyncMode> {};
+
+TEST_P(OwnThread, SyncsTheLastOfWhatWasWrittenWithoutBeingAsked) {
+  SimulatedDisk disk;
+  Told told;
+  Options options = small_segments();
+  options.threading = Threading::own_thread;
+  options.mode = GetParam();
+  options.interval = std::chrono::milliseconds{20};
+  auto log = *open_log(disk, told, options);
+  const std::string text = "x";
+  const Record record{RecordType{1}, {as_bytes(text), {}}};
+  const auto appended = log->append({&record, 1}, Need::reserve, Urgency::later);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{20};
+  while (log->durable_upto() < appended->sequence || log->has_unsynced() ||
+         log->statistics().syncs_total == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), end);
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+  // Whoever flushes does not wait for the interval.
+  ASSERT_TRUE(log->append({&record, 1}, Need::reserve, Urgency::later));
+  EXPECT_TRUE(log->flush());
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, OwnThread, testing::Values(SyncMode::sync, SyncMode::interval));
+
 }  // namespace
 }  // namespace pronto::journal

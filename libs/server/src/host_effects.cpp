@@ -95,7 +95,8 @@ void BrokerHost::Inside::close_connection(broker::ConnectionId id, const wire::F
   }
 }
 
-broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> records) {
+broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> records,
+                                            bool is_awaited) {
   // All payloads first, since they move while they grow.
   payloads_.clear();
   std::vector<std::size_t> ends;
@@ -122,7 +123,9 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
     begin = ends[i];
   }
   if (!held_units_.empty()) return hold(records, bytes);  // in their order
-  auto appended = log_->append(unit_, has_body ? journal::Need::space : journal::Need::reserve);
+  const auto urgency = is_awaited ? journal::Urgency::now : journal::Urgency::later;
+  auto appended =
+      log_->append(unit_, has_body ? journal::Need::space : journal::Need::reserve, urgency);
   if (!appended && has_body && appended.error() == std::errc::no_space_on_device) {
     // There was room when the publish was let in; what the reserve is for.
     appended = log_->append(unit_, journal::Need::reserve);
@@ -245,8 +248,13 @@ void BrokerHost::Inside::schedule_write() {
   is_write_posted_ = true;
   loop.post([alive = alive_] {
     if (!alive->host) return;
-    alive->host->is_write_posted_ = false;
-    (void)alive->host->log_->write_once();  // a failure comes through on_failure
+    Inside& self = *alive->host;
+    self.is_write_posted_ = false;
+    (void)self.log_->write_once();  // a failure comes through on_failure
+    if (!self.log_->has_unsynced()) return;
+    self.sync_timer_ = Timer{self.loop, self.options.journal.interval, [&self] {
+                               if (self.log_->has_unsynced()) self.schedule_write();
+                             }};
   });
 }
 

@@ -68,7 +68,7 @@ class BrokerHost::Inside final : public broker::Effects {
   void close_channel(broker::ConnectionId connection, broker::ChannelId channel,
                      const wire::Fault& fault) override;
   void close_connection(broker::ConnectionId connection, const wire::Fault& fault) override;
-  broker::Appended append(std::span<const broker::Record> records) override;
+  broker::Appended append(std::span<const broker::Record> records, bool is_awaited) override;
   bool has_room() const override;
   broker::BodyRef keep(const broker::ContentPtr& content, std::uint32_t holders) override;
   void release(const broker::BodyRef& body) override;
@@ -198,6 +198,7 @@ class BrokerHost::Inside final : public broker::Effects {
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 
+  Timer sync_timer_;  // without a log thread
   Timer disk_watch_;
   bool is_disk_watched_ = false;
   Timer tick_;

@@ -87,6 +87,28 @@ TEST_F(Host, OneSyncConfirmsAllThatCameInTogether) {
   EXPECT_THAT(client->told(), ElementsAre("1 basic.ack up to 50"));
 }
 
+TEST_F(Host, AcksForceNoSync) {
+  open();
+  auto client = log_in();
+  client->send(1, durable("q"));
+  for (int i = 0; i < 20; ++i) client->publish(1, "q", body(i, 10));
+  client->send(1, wire::BasicConsume{.queue = "q", .consumer_tag = "c"});
+  ASSERT_THAT(client->deliveries, SizeIs(20));
+  const std::uint64_t syncs = disk.sync_count();
+  for (std::uint64_t tag = 1; tag <= 20; ++tag) {
+    client->send(1, wire::BasicAck{.delivery_tag = tag});
+  }
+  EXPECT_EQ(disk.sync_count(), syncs);
+  EXPECT_GT(host->overview().undurable_bytes, 0U);
+  loop.advance(milliseconds{250});
+  EXPECT_EQ(disk.sync_count(), syncs + 1);
+  EXPECT_EQ(host->overview().undurable_bytes, 0U);
+  client.reset();
+  crash();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 0U);
+}
+
 TEST_F(Host, AfterAFailedSyncNothingIsConfirmedEverAgain) {
   open();
   auto client = log_in();

@@ -83,7 +83,9 @@ class Effects {
   ///
   /// Once per command for what belongs together. Units of their own may follow: what deliveries
   /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
-  virtual Appended append(std::span<const Record> records) = 0;
+  /// Takes: whether somebody waits for it to become durable; if not, it need not be synced by
+  /// itself.
+  virtual Appended append(std::span<const Record> records, bool is_awaited) = 0;
   /// Keeps a content in memory only, for `holders` entries.
   virtual BodyRef keep(const ContentPtr& content, std::uint32_t holders) = 0;
   /// One entry has left its queue, or refers to a copy. A journaled body had as many as its unit

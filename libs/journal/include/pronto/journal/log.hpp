@@ -23,6 +23,12 @@ enum class Need {
   reserve  ///< may use the reserve, so that a full disk can be drained: acks, deletes
 };
 
+/// When a unit is to be on stable storage.
+enum class Urgency {
+  now,   ///< somebody waits for it
+  later  ///< with what is synced next, or after `Options::interval`: acks force no sync
+};
+
 struct Appended {
   std::vector<Position> positions;  ///< of each record of the unit
   Sequence sequence{};              ///< of the unit
@@ -46,7 +52,7 @@ struct Replay {
 
 enum class SyncMode {
   sync,      ///< each group is synced before it counts as durable
-  interval,  ///< it counts as durable when written; synced every `interval`
+  interval,  ///< it counts as durable when written; synced within `interval`
   none       ///< it counts as durable when written; the system syncs when it likes
 };
 
@@ -61,7 +67,7 @@ struct Options {
   std::uint64_t free_bytes_min =
       64 * 1024 * 1024;  ///< kept free on the disk; below it there is no room
   SyncMode mode = SyncMode::sync;
-  std::chrono::milliseconds interval{200};
+  std::chrono::milliseconds interval{200};  ///< at most, until what is written is synced
   Threading threading = Threading::own_thread;
   /// When a segment was made. Called on any of the log's threads.
   std::function<WallTime()> clock = [] {
@@ -115,7 +121,7 @@ class Log {
   /// Returns at once; the unit counts when `durable_upto` has reached its sequence.
   /// Errors: `no_space_on_device` for `Need::space` on a full disk; after a failed write or sync
   /// always that error. Runs on: one thread, the owner's.
-  Result<Appended> append(std::span<const Record> unit, Need need);
+  Result<Appended> append(std::span<const Record> unit, Need need, Urgency urgency = Urgency::now);
   /// Whether `Need::space` would be met now. Runs on: the owner's thread.
   bool has_room();
 
@@ -127,9 +133,12 @@ class Log {
   Sequence durable_upto() const;
   /// Waits until all that was appended is durable. Errors: as `append`. Blocks: on the disk.
   Result<void> flush();
-  /// Does what the log thread does, once. Returns: whether there was something. `Threading::manual`
-  /// only.
+  /// Does what the log thread does, once: writes what waits, and syncs when somebody waits for it;
+  /// with nothing to write, syncs what is not. Returns: whether there was something.
+  /// `Threading::manual` only.
   Result<bool> write_once();
+  /// Whether something is written and not synced, and is to be. Runs on: any thread.
+  bool has_unsynced() const;
 
   /// A checkpoint of the units appended so far, to be filled from the state that they have led to
   /// before anything more is appended. Runs on: the owner's thread.
