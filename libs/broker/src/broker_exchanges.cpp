@@ -113,7 +113,10 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   auto deduplication = parse_deduplication(method.arguments, exchange_subject(name, host.name),
                                            type->is_deduplicating);
   if (!deduplication) return deduplication.error();
-  if (*deduplication) made->window.emplace(std::move(**deduplication), index_bytes);
+  if (*deduplication) {
+    made->window.emplace(std::move(**deduplication), index_bytes);
+    has_windows = true;
+  }
   made->is_durable = method.durable;
   made->is_auto_delete = method.auto_delete;
   made->is_internal = method.internal;

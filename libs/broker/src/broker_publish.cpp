@@ -14,6 +14,8 @@ using wire::ReplyCode;
 
 namespace {
 
+/// What a deduplication record takes in a unit: three names at most, and what is around them.
+constexpr std::size_t deduplication_bytes_max = 1024;
 constexpr std::string_view reply_queue = "amq.rabbitmq.reply-to";
 
 /// A message's own time to live in milliseconds: an integer with nothing around it.
@@ -426,7 +428,7 @@ void Broker::Inside::count_none_held(Channel& channel) {
   channel.held_bytes = 0;
 }
 
-Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
+Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel, WallTime now) {
   const auto& publishes = channel.held_publishes;
   const bool has_persistent = std::ranges::any_of(publishes, [](const HeldPublish& held) {
     return properties_of(*held.content).is_persistent();
@@ -438,15 +440,20 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel) {
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;
   std::size_t most = known + publishes.size() * host.queues.size() * unit_overhead_bytes;
-  if (most > limits.unit_bytes_max) {
-    // Were each message to go to every queue; so it is to be known how many do.
+  if (most > limits.unit_bytes_max || has_windows) {
+    // Were each message to go to every queue; so it is to be known how many do, and who of them
+    // keeps its name.
     most = known;
     for (const HeldPublish& held : publishes) {
       const std::optional<wire::Table> headers = headers_of(*held.content);
-      most += unit_overhead_bytes * route_with_copies(host, held.method.exchange.view(),
-                                                      held.method.routing_key.view(),
-                                                      headers ? &*headers : nullptr)
-                                        .size();
+      Passage passage{.now = now, .exchanges = {}};
+      const std::vector<Queue*> queues =
+          route_with_copies(host, held.method.exchange.view(), held.method.routing_key.view(),
+                            headers ? &*headers : nullptr, &passage);
+      for (const Queue* queue : queues) {
+        most += unit_overhead_bytes + (queue->window ? deduplication_bytes_max : 0);
+      }
+      most += passage.exchanges.size() * deduplication_bytes_max;
     }
   }
   if (most > limits.unit_bytes_max) return transaction_is_large(limits);
@@ -459,7 +466,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   if (channel.mode != Channel::Mode::transaction) {
     return Fault{ReplyCode::precondition_failed, "channel is not transactional"};
   }
-  const Outcome checked = check_commit(channel);
+  const Outcome checked = check_commit(channel, now);
   if (!checked) return checked.error();
   is_atomic = true;
   count_none_held(channel);

@@ -168,6 +168,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   if (made->is_journaled()) {
     record(to_record(*made));
   }
+  if (made->window) has_windows = true;
   queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
   watch(*made);
   host.queues.emplace(name, std::move(made));

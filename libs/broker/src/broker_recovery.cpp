@@ -131,6 +131,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
                                          std::move(declared->arguments), inside.paging());
     queue->is_durable = true;
     queue->is_auto_delete = declared->is_auto_delete;
+    if (queue->window) inside.has_windows = true;
     inside.last_queue_id =
         std::max(inside.last_queue_id, static_cast<std::uint64_t>(declared->queue));
     inside.queues_by_id.emplace(static_cast<std::uint64_t>(declared->queue), queue.get());
@@ -164,7 +165,10 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     auto deduplication =
         parse_deduplication(exchange->arguments, exchange->name, kind->is_deduplicating);
     if (!deduplication) return Error::damaged;
-    if (*deduplication) made->window.emplace(std::move(**deduplication), inside.index_bytes);
+    if (*deduplication) {
+      made->window.emplace(std::move(**deduplication), inside.index_bytes);
+      inside.has_windows = true;
+    }
     made->is_durable = true;
     made->is_auto_delete = exchange->is_auto_delete;
     made->is_internal = exchange->is_internal;

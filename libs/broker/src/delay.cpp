@@ -109,6 +109,7 @@ void Broker::Inside::on_release(QueueId id, FetchTicket ticket, const ContentPtr
     remember(queues, {}, due, *headers, now);
     if (!queues.empty()) store(queues, due, now);
     drop(held, *entry);
+    finish(now);
   }
   release_due(held, now);
 }

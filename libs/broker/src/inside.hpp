@@ -278,7 +278,7 @@ class Broker::Inside {
   void count_held(Channel& channel, std::size_t bytes);
   void count_none_held(Channel& channel);
   /// Whether a transaction may be committed: as a whole or not at all.
-  Outcome check_commit(Channel& channel);
+  Outcome check_commit(Channel& channel, WallTime now);
   bool reply_directly(std::string_view key, const ContentPtr& content);
   Outcome on(Channel& channel, const wire::ConfirmSelect& method, WallTime now);
   Outcome on(Channel& channel, const wire::TxSelect& method, WallTime now);
@@ -348,6 +348,7 @@ class Broker::Inside {
   JournalSequence durable_upto{};
   JournalSequence last_appended{};  ///< of the last unit with a body
   std::uint64_t duplicates_total = 0;
+  bool has_windows = false;  ///< there is, or was, one that takes no duplicates
   std::uint64_t held_bytes = 0;  ///< by open transactions
   std::uint64_t replies_dropped_total = 0;
 

@@ -259,6 +259,30 @@ TEST_F(Deduplication, ADelayedDuplicateIsSeenWhenItComesAndWhenItIsDue) {
   EXPECT_EQ(outside.body_count(), 2U);
 }
 
+// A unit that the journal cannot take would end it: what names take counts, too.
+TEST_F(Deduplication, ATransactionIsRefusedWhenItsNamesMakeItTooLarge) {
+  limits.unit_bytes_max = 100'000;
+  start();
+  Peer peer = open();
+  const std::string long_name(200, 'n');
+  peer.declare("q", deduplicating());
+  peer.exchange(long_name, "fanout", {.arguments = {{"x-message-deduplication", true}}});
+  peer.bind("q", long_name);
+  peer.select();
+  for (int i = 0; i < 150; ++i) {
+    peer.publish(long_name, "", "", named(long_name + std::to_string(i)));
+  }
+  EXPECT_THAT(peer.commit(), HasSubstr("the transaction is larger than 100000 bytes"));
+  EXPECT_THAT(ready("q"), IsEmpty());
+  Peer other = open(2);
+  other.select();
+  for (int i = 0; i < 20; ++i) {
+    other.publish(long_name, "", "", named(long_name + std::to_string(i)));
+  }
+  EXPECT_EQ(other.commit(), "tx.commit-ok");
+  EXPECT_EQ(view("q").ready_count, 20U);
+}
+
 TEST_F(Deduplication, ADeclareSaysWhatIsWrongWithIt) {
   Peer peer = open();
   peer.declare("q", deduplicating({{"x-cache-size", 10}}));

@@ -136,6 +136,7 @@ Task<Result<void>> BrokerHost::Inside::shut_down(milliseconds limit) {
                {{"units", held_units_.size()}});
   }
   const auto flushed = log_->flush();
+  if (flushed) on_durable();                 // it was told, and nobody will run what was posted
   if (flushed) log_->wait_for_checkpoint();  // one under way does not have all
   if (flushed && log_->bytes_to_replay() > 0) {
     // The next start has nothing to read again.
