@@ -348,7 +348,7 @@ class Broker::Inside {
   JournalSequence durable_upto{};
   JournalSequence last_appended{};  ///< of the last unit with a body
   std::uint64_t duplicates_total = 0;
-  bool has_windows = false;  ///< there is, or was, one that takes no duplicates
+  bool has_windows = false;      ///< there is, or was, one that takes no duplicates
   std::uint64_t held_bytes = 0;  ///< by open transactions
   std::uint64_t replies_dropped_total = 0;
 
