@@ -133,6 +133,8 @@ class Doctor(unittest.TestCase):
 
     def test_inspect_shows_files_and_records(self):
         self.fill()
+        (self.data / "lost+found").mkdir()  # as in a file system of its own
+        self.assertIn("every body is sound", self.text_of(self.doctor(), "messages"))
         out, _ = self.run_pronto("journal", "inspect")
         self.assertIn("00000001.log", out)
         self.assertIn(f"{MESSAGES} body", out)

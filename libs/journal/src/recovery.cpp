@@ -329,6 +329,30 @@ Result<Log::Inside::Read> Log::Inside::read_all(const Replay& replay) {
   return Read{std::move(*names), std::move(segments), *mark, end_index, end_offset};
 }
 
+/// Writes zeros over all behind a place, and syncs them. What was cut must not be whole again when
+/// the next batch there is torn: half of that and half of what it was to replace may be the old
+/// one.
+Result<void> erase_behind(File& file, std::uint64_t from, std::uint64_t size) {
+  constexpr std::uint64_t chunk_bytes = 1024 * 1024;
+  Bytes chunk(static_cast<std::size_t>(std::min(chunk_bytes, size)));
+  const Bytes zeros(chunk.size());
+  bool is_erased = false;
+  for (std::uint64_t at = from; at < size;) {
+    const std::span<std::byte> part = std::span{chunk}.first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), size - at)));
+    const auto got = file.read_at(at, part);
+    if (!got) return got.error();
+    if (*got == 0) break;
+    const BytesView blank = BytesView{zeros}.first(*got);
+    if (!std::ranges::equal(part.first(*got), blank)) {
+      if (auto wrote = file.write_at(at, {&blank, 1}); !wrote) return wrote;
+      is_erased = true;
+    }
+    at += *got;
+  }
+  return is_erased ? file.sync_data() : Result<void>{};
+}
+
 /// Reads all, and makes the folder one to go on in.
 Result<void> Log::Inside::recover(const Replay& replay) {
   auto read = read_all(replay);
@@ -386,6 +410,9 @@ Result<void> Log::Inside::recover(const Replay& replay) {
       ++segment;
       offset = segment_header_bytes;
       files[segment] = std::move(*made);
+    } else if (auto erased = erase_behind(*files[segment], offset, options.segment_bytes);
+               !erased) {
+      return erased;
     }
   }
   return {};
@@ -451,7 +478,11 @@ Result<void> inspect(Disk& disk, const Inspector& to) {
     const auto segment = segment_number(name);
     const auto checkpoint = checkpoint_number(name);
     auto file = disk.open(name);
-    if (!file) return file.error();
+    if (!file) {
+      // A folder, as lost+found, or a file that went meanwhile.
+      if ((!segment && !checkpoint) || file.error() == Error::not_found) continue;
+      return file.error();
+    }
     const auto size = (*file)->size();
     if (!size) return size.error();
     FileView view{.name = name, .bytes = *size};

@@ -56,6 +56,24 @@ TEST(Damage, OfAnyByteIsToldAndCostsOneBatchOnly) {
   }
 }
 
+// Goal: what was cut is gone, even if the disk should show again what it had hidden: the next batch
+// may be torn so that half of it and half of what lay there are the old one.
+TEST(Damage, WhatWasCutDoesNotComeBack) {
+  constexpr std::uint64_t count = 6;
+  SimulatedDisk disk;
+  fill(disk, count);
+  const std::uint64_t last = segment_header_bytes + (count - 1) * (batch_header_bytes + 2 * 128);
+  disk.flip("00000001.log", last + 1, std::byte{0x10});
+  for (int start = 0; start < 2; ++start) {
+    Told told;
+    const auto log = open_log(disk, told);
+    ASSERT_TRUE(log) << log.error().message();
+    EXPECT_EQ(whole_units(told.texts).size(), count - 1) << "start " << start;
+    // The bit is as it was.
+    if (start == 0) disk.flip("00000001.log", last + 1, std::byte{0x10});
+  }
+}
+
 TEST(Damage, OfTheLogsTailIsCutAndTheLogGoesOn) {
   SimulatedDisk disk;
   fill(disk, 5);
