@@ -89,6 +89,19 @@ Appended Broker::Inside::write_records() {
 
 /// Ends a command: its records to the journal, then deliveries and confirms.
 void Broker::Inside::finish(WallTime now) {
+  finish_unit(now);
+  while (!refused_letters.empty()) {
+    const RefusedLetter letter = std::move(refused_letters.front());
+    refused_letters.pop_front();
+    const auto found = queues_by_id.find(static_cast<std::uint64_t>(letter.queue));
+    if (found == queues_by_id.end() || !effects.has_room()) continue;
+    if (!dead_letter_exchange(*found->second)) continue;
+    dead_letter(*found->second, *letter.content, "maxlen", now);
+    finish_unit(now);
+  }
+}
+
+void Broker::Inside::finish_unit(WallTime now) {
   if (!records.empty()) {
     const Appended appended = write_records();
     PRONTO_ASSERT(appended.bodies.size() == new_body_count);
@@ -285,9 +298,7 @@ void Broker::on_time(WallTime time) {
   const std::int64_t now = millis_of(time);
   std::vector<Queue*> unused;
   for (auto& [id, queue] : inside_->watched) {
-    for (const Entry& entry : queue->entries.take_expired(now)) {
-      inside_->discard(*queue, entry, "expired");
-    }
+    inside_->expire(*queue, now);
     if (queue->arguments.expires_ms && queue->consumers.empty() &&
         queue->unused_since + *queue->arguments.expires_ms <= now) {
       unused.push_back(queue);

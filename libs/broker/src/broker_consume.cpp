@@ -155,9 +155,7 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
     return true;
   }
   Queue& queue = *found->second;
-  for (const Entry& entry : queue.entries.take_expired(millis_of(now))) {
-    discard(queue, entry, "expired");
-  }
+  expire(queue, millis_of(now));
   if (const auto front = queue.entries.front()) {
     // A publisher that looks for its message at once would be told that there is none.
     if (!is_stored(queue, *front) || !is_at_hand(queue, *front)) return false;
@@ -382,9 +380,7 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 /// Hands ready messages to consumers in turn, while there are both.
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
   // What lives for no time at all has this one moment to be delivered in.
-  for (const Entry& entry : queue.entries.take_expired(millis_of(now) - 1)) {
-    discard(queue, entry, "expired");
-  }
+  expire(queue, millis_of(now) - 1);
   while (const auto front = queue.entries.front()) {
     if (!is_stored(queue, *front)) return;
     Consumer* taker = nullptr;

@@ -159,7 +159,7 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   VirtualHost& host = virtual_host(host_name);
   const wire::PropertiesView properties = properties_of(*content);
   const std::optional<wire::Table> headers = headers_of(*content);
-  Passage passage{.now = now, .exchanges = {}};
+  Passage passage{.now = now, .is_persistent = properties.is_persistent(), .exchanges = {}};
   std::vector<Queue*> queues =
       route_with_copies(host, method.exchange.view(), method.routing_key.view(),
                         headers ? &*headers : nullptr, &passage);
@@ -173,7 +173,7 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
     return {};
   }
   Routed routed{.is_duplicate = passage.is_duplicate};
-  if (headers && drop_duplicates(queues, &*headers, now)) routed.is_duplicate = true;
+  if (headers && drop_duplicates(queues, &*headers, passage)) routed.is_duplicate = true;
   if (routed.is_duplicate) ++duplicates_total;
   std::vector<Queue*> dead_lettering;
   std::erase_if(queues, [&](Queue* queue) {
@@ -190,8 +190,8 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   });
   // The publisher is told that it was refused, so nothing is promised of the copy.
   // Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
-  for (Queue* queue : dead_lettering) {
-    if (dead_letter_exchange(*queue)) dead_letter(*queue, *content, "maxlen", now);
+  for (const Queue* queue : dead_lettering) {
+    if (dead_letter_exchange(*queue)) refused_letters.push_back({queue->id, content});
   }
   // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
   // host stops the publisher.
@@ -220,11 +220,11 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
 }
 
 bool Broker::Inside::drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers,
-                                     WallTime now) {
+                                     const Passage& passage) {
   return std::erase_if(queues, [&](const Queue* queue) {
            if (!queue->window) return false;
            const auto id = queue->window->id_of(headers);
-           return id && queue->window->has(*id, millis_of(now));
+           return id && queue->window->has(*id, millis_of(passage.now), passage.is_persistent);
          }) > 0;
 }
 
@@ -241,7 +241,7 @@ void Broker::Inside::remember(const std::vector<Queue*>& queues,
     if (!id) continue;
     const std::int64_t expires_at = queue->window->expires_at(headers, millis_of(now));
     if (is_written) record(DeduplicationRecord{queue->id, {}, {}, *id, expires_at});
-    queue->window->add(std::move(*id), expires_at, is_written);
+    queue->window->add(std::move(*id), expires_at, is_persistent, is_written);
   }
   if (queues.empty()) return;
   for (Exchange* exchange : exchanges) {
@@ -253,7 +253,7 @@ void Broker::Inside::remember(const std::vector<Queue*>& queues,
       record(
           DeduplicationRecord{{}, queues.front()->virtual_host, exchange->name, *id, expires_at});
     }
-    exchange->window->add(std::move(*id), expires_at, is_written);
+    exchange->window->add(std::move(*id), expires_at, is_persistent, is_written);
   }
 }
 
@@ -348,9 +348,9 @@ std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view ex
   std::vector<Destination> found;
   const std::int64_t delay = delaying.empty() ? 0 : delay_of(headers);
   for (std::size_t i = 0; i < visited.size(); ++i) {
-    if (passage && visited[i]->window) {
+    if (passage && visited[i]->window && visited[i] != passage->asked_before) {
       const auto id = visited[i]->window->id_of(headers);
-      if (id && visited[i]->window->has(*id, millis_of(passage->now))) {
+      if (id && visited[i]->window->has(*id, millis_of(passage->now), passage->is_persistent)) {
         passage->is_duplicate = true;
         continue;
       }
@@ -440,16 +440,20 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel, WallTime 
   VirtualHost& host = virtual_host(channel.connection->virtual_host);
   const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;
   std::size_t most = known + publishes.size() * host.queues.size() * unit_overhead_bytes;
-  if (most > limits.unit_bytes_max || has_windows) {
+  if (most > limits.unit_bytes_max || has_windows || !delaying.empty()) {
     // Were each message to go to every queue; so it is to be known how many do, and who of them
-    // keeps its name.
+    // keeps its name, or the message with its blind copies.
     most = known;
     for (const HeldPublish& held : publishes) {
       const std::optional<wire::Table> headers = headers_of(*held.content);
-      Passage passage{.now = now, .exchanges = {}};
+      Passage passage{.now = now,
+                      .is_persistent = properties_of(*held.content).is_persistent(),
+                      .exchanges = {}};
       const std::vector<Queue*> queues =
           route_with_copies(host, held.method.exchange.view(), held.method.routing_key.view(),
                             headers ? &*headers : nullptr, &passage);
+      const bool is_delayed = std::ranges::any_of(queues, [](Queue* one) { return !!one->delay; });
+      if (is_delayed && headers && headers->find("BCC")) most += held.content->body.size();
       for (const Queue* queue : queues) {
         most += unit_overhead_bytes + (queue->window ? deduplication_bytes_max : 0);
       }

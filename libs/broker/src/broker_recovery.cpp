@@ -190,7 +190,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
       if (found->second->window) window = &*found->second->window;
     }
     if (!window) return Error::damaged;
-    window->add(std::move(known->id), known->expires_at, true);
+    window->add(std::move(known->id), known->expires_at, true, true);
     return {};
   }
   if (const auto* delayed = std::get_if<DelayedExchangeRecord>(&*decoded)) {

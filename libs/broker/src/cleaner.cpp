@@ -50,10 +50,10 @@ void Broker::Inside::read_moves() {
   }
 }
 
-/// A body's copy, and where its entries find it, in one unit. One that cannot be read stays where
-/// it is, and keeps its segment.
+/// A body's copy, and where its entries find it, in one unit. One that cannot be read, or for which
+/// there is no room, stays where it is, and keeps its segment.
 void Broker::Inside::on_move_read(Move move, const ContentPtr& content) {
-  if (!content) return;
+  if (!content || !effects.may_copy(content->body.size())) return;
   std::erase_if(move.holders, [&](const Move::Holder& holder) { return !holder_of(move, holder); });
   if (move.holders.empty()) return;
   record(BodyRecord{content});

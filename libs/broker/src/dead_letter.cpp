@@ -125,6 +125,14 @@ void Broker::Inside::discard(Queue& queue, const Entry& entry, std::string_view 
   }
 }
 
+/// What moves to a dead-letter exchange is written again, so on a full disk it stays.
+void Broker::Inside::expire(Queue& queue, std::int64_t upto) {
+  const auto next = queue.entries.next_expiry();
+  if (!next || *next > upto) return;
+  if (dead_letter_exchange(queue) && !effects.has_room()) return;
+  for (const Entry& entry : queue.entries.take_expired(upto)) discard(queue, entry, expired);
+}
+
 void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::string_view reason,
                                  WallTime now) {
   auto properties = wire::decode_properties(content.properties);
@@ -177,6 +185,12 @@ void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {
   if (!job.queue) return;
   const auto entry = job.queue->entries.find(job.id);
   PRONTO_ASSERT(entry.has_value());
+  if (content && job.reason == Inside::expired && !inside.effects.has_room()) {
+    job.queue->entries.give_back(job.id);
+    inside.watch(*job.queue);
+    inside.finish(now);
+    return;
+  }
   // The move is one unit: the letter's records and this removal.
   if (content) {
     inside.dead_letter(*job.queue, *content, job.reason, now);

@@ -74,17 +74,19 @@ std::int64_t DeduplicationWindow::expires_at(const wire::Table& headers, std::in
   return arguments_.ttl_ms ? now + *arguments_.ttl_ms : 0;
 }
 
-bool DeduplicationWindow::has(const std::string& id, std::int64_t now) const {
+bool DeduplicationWindow::has(const std::string& id, std::int64_t now, bool is_persistent) const {
   const auto found = known_.find(id);
   if (found == known_.end()) return false;
+  if (is_persistent && !found->second.is_persistent) return false;
   return found->second.expires_at == 0 || found->second.expires_at > now;
 }
 
-void DeduplicationWindow::add(std::string id, std::int64_t expires_at, bool is_journaled) {
+void DeduplicationWindow::add(std::string id, std::int64_t expires_at, bool is_persistent,
+                              bool is_journaled) {
   const std::size_t bytes = id.size();
   const auto [place, is_new] = known_.try_emplace(std::move(id));
   if (is_new) id_bytes_ += bytes;
-  place->second = {++last_number_, expires_at, is_journaled};
+  place->second = {++last_number_, expires_at, is_persistent, is_journaled};
   arrivals_.push_back({last_number_, &*place});
   while (known_.size() > arguments_.count_max) forget_oldest();
   // Of ids that came again after they had expired, older arrivals are left behind.

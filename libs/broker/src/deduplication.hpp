@@ -45,9 +45,11 @@ class DeduplicationWindow {
   /// When it may be forgotten; 0: when there is no room. A message's own `x-cache-ttl` counts.
   std::int64_t expires_at(const wire::Table& headers, std::int64_t now) const;
 
-  bool has(const std::string& id, std::int64_t now) const;
-  /// Takes: whether the journal knows it, too.
-  void add(std::string id, std::int64_t expires_at, bool is_journaled);
+  /// Takes: whether the message that asks is persistent: one that came transient, and goes with the
+  /// process, does not stand for it.
+  bool has(const std::string& id, std::int64_t now, bool is_persistent) const;
+  /// Takes: whether the message is persistent, and whether the journal knows its name.
+  void add(std::string id, std::int64_t expires_at, bool is_persistent, bool is_journaled);
   std::size_t count() const noexcept { return known_.size(); }
 
   /// Shows what the journal knows, the oldest first, as (id, expires_at).
@@ -65,6 +67,7 @@ class DeduplicationWindow {
   struct Known {
     std::uint64_t number = 0;
     std::int64_t expires_at = 0;
+    bool is_persistent = false;
     bool is_journaled = false;
   };
   using KnownById = std::unordered_map<std::string, Known>;

@@ -64,6 +64,8 @@ void Broker::Inside::forget_delayed(Exchange& exchange) {
 void Broker::Inside::release_due(Queue& held, WallTime now) {
   Delay& delay = *held.delay;
   const std::int64_t time = millis_of(now);
+  // What moves is written again.
+  if (!effects.has_room()) return;
   while (!delay.due.empty() && delay.due.top().at <= time &&
          delay.releasing.size() < limits.load_count_max) {
     const std::uint64_t sequence = delay.due.top().sequence;
@@ -101,12 +103,18 @@ void Broker::Inside::on_release(QueueId id, FetchTicket ticket, const ContentPtr
     ContentPtr due = delayed(*release.content);
     const auto headers = headers_of(*due);
     PRONTO_ASSERT(headers.has_value());
-    std::vector<Queue*> queues = route_with_copies(
-        virtual_host(held.virtual_host), held.delay->exchange.name, due->routing_key, &*headers);
+    Passage passage{.now = now,
+                    .is_persistent = properties_of(*due).is_persistent(),
+                    .asked_before = &held.delay->exchange,
+                    .exchanges = {}};
+    std::vector<Queue*> queues =
+        route_with_copies(virtual_host(held.virtual_host), held.delay->exchange.name,
+                          due->routing_key, &*headers, &passage);
     if (headers->find("BCC")) due = without_blind_copies(*due);
-    // For the queues it is new; the exchanges let it through when it came.
-    if (drop_duplicates(queues, &*headers, now)) ++duplicates_total;
-    remember(queues, {}, due, *headers, now);
+    // For the queues it is new, and for the exchanges behind its own.
+    const bool was_there = drop_duplicates(queues, &*headers, passage);
+    if (was_there || passage.is_duplicate) ++duplicates_total;
+    remember(queues, passage.exchanges, due, *headers, now);
     if (!queues.empty()) store(queues, due, now);
     drop(held, *entry);
     finish(now);

@@ -123,6 +123,12 @@ struct DeadLetterJob {
   BodyRef body;
 };
 
+/// What a full queue has refused.
+struct RefusedLetter {
+  QueueId queue{};
+  ContentPtr content;
+};
+
 /// An entry whose body is in the unit under way: where that lies is known when it is appended.
 struct NewEntry {
   Queue* queue = nullptr;
@@ -166,6 +172,7 @@ class Broker::Inside {
   void close_channel(Channel& channel, WallTime now);
   void report(Channel& channel, wire::Fault fault, wire::MethodId method, WallTime now);
   void finish(WallTime now);
+  void finish_unit(WallTime now);
   Appended write_records();
 
   // Records of the command under way.
@@ -258,8 +265,10 @@ class Broker::Inside {
   /// What a message meets on its way that takes no duplicates.
   struct Passage {
     WallTime now;
-    std::vector<Exchange*> exchanges;  ///< that let it through
-    bool is_duplicate = false;         ///< for one that did not
+    bool is_persistent = false;
+    const Exchange* asked_before = nullptr;  ///< when the message came that it delays
+    std::vector<Exchange*> exchanges;        ///< that let it through
+    bool is_duplicate = false;               ///< for one that did not
   };
   /// Takes: the passage of a message that is new to the broker; without, nothing on the way is
   /// asked whether it was there before.
@@ -270,7 +279,8 @@ class Broker::Inside {
                                         std::string_view key, const wire::Table* headers,
                                         Passage* passage = nullptr);
   /// Takes away the queues that had the message before. Returns: whether there were any.
-  bool drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers, WallTime now);
+  bool drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers,
+                       const Passage& passage);
   /// The queues, and the exchanges on the way there, know the message from now on.
   void remember(const std::vector<Queue*>& queues, const std::vector<Exchange*>& exchanges,
                 const ContentPtr& content, const wire::Table& headers, WallTime now);
@@ -301,6 +311,9 @@ class Broker::Inside {
   // dead_letter.cpp
   /// Removes an entry, which is out, from its queue: to the dead-letter exchange when there is one.
   void discard(Queue& queue, const Entry& entry, std::string_view reason);
+  static constexpr std::string_view expired = "expired";  ///< as reason
+  /// Discards what has expired by `upto`, milliseconds since 1970.
+  void expire(Queue& queue, std::int64_t upto);
   const Exchange* dead_letter_exchange(const Queue& queue);
   /// Sends a copy to the queue's dead-letter exchange.
   void dead_letter(Queue& queue, const Content& content, std::string_view reason, WallTime now);
@@ -378,6 +391,9 @@ class Broker::Inside {
   std::vector<std::pair<BodyRef, FetchTicket>> new_fetches;  // of bodies still to be written
   std::vector<BodyRef> new_releases;                         // of those, too
   std::vector<Queue*> touched;
+  /// Copies of what full queues refused, on their way to dead-letter exchanges: units of their own,
+  /// since one publish may come to many.
+  std::deque<RefusedLetter> refused_letters;
   Channel* publishing = nullptr;  // may have something to confirm; the only one without news
 
   // Recovery.

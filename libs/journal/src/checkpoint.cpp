@@ -163,6 +163,7 @@ void Log::Inside::write_due_checkpoint() {
   } else {
     (void)disk->remove(new_checkpoint_name);
     const std::lock_guard lock{mutex};
+    appended_at_mark = appended_at_last_mark;  // a replay still begins there
     ++statistics.checkpoints_failed_total;
   }
   if (!done_so_far) {
@@ -180,7 +181,7 @@ Checkpoint Log::begin_checkpoint() {
   Inside& inside = *inside_;
   const std::lock_guard lock{inside.mutex};
   inside.seal_open();
-  inside.appended_at_mark = inside.appended_bytes;
+  inside.appended_at_last_mark = std::exchange(inside.appended_at_mark, inside.appended_bytes);
   return Checkpoint{{make_position(inside.segment, inside.offset),
                      inside.last_batch + inside.waiting.size(), Sequence{inside.last_unit}}};
 }

@@ -464,7 +464,9 @@ bool Log::has_room() {
   const std::uint64_t at = inside.is_open_batch
                                ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
                                : inside.offset;
-  if (at + inside.options.segment_bytes / 2 <= inside.options.segment_bytes) return true;
+  // Most of the last segment is the reserve: answers drain a full disk with it, and the cleaner
+  // copies with it what stays of another segment.
+  if (at <= inside.options.segment_bytes / 8) return true;
   if (inside.options.threading == Threading::manual) {
     lock.unlock();
     return inside.prepare_spare().has_value();  // nobody else would
@@ -474,6 +476,16 @@ bool Log::has_room() {
   inside.wants_spare = true;
   inside.prepare.notify_one();
   return !inside.is_full;
+}
+
+std::uint64_t Log::bytes_left() const {
+  const Inside& inside = *inside_;
+  const std::lock_guard lock{inside.mutex};
+  const std::uint64_t at = inside.is_open_batch
+                               ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
+                               : inside.offset;
+  const std::uint64_t segment_bytes = inside.options.segment_bytes;
+  return segment_bytes - std::min(at, segment_bytes) + (inside.spare ? segment_bytes : 0);
 }
 
 Result<Bytes> Log::read(Position position) {

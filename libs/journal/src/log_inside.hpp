@@ -144,6 +144,7 @@ class Log::Inside {
 
   std::uint64_t appended_bytes = 0;              // in all, and read at the start
   std::uint64_t appended_at_mark = 0;            // of the last checkpoint
+  std::uint64_t appended_at_last_mark = 0;       // of the one before it
   std::optional<Checkpoint> checkpoint;          // to be written
   bool is_writing_checkpoint = false;            // or waiting for it
   std::deque<KeptCheckpoint> kept;               // the last two, oldest first

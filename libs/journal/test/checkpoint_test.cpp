@@ -167,6 +167,21 @@ TEST(Checkpoint, ThatIsDamagedIsReplacedByTheOneBefore) {
 
 // Goal: a checkpoint refers to nothing that a loss of power may take, though the log calls units
 // durable before they are synced. Method: read all that it counts after the power has gone.
+TEST(Checkpoint, ThatCouldNotBeWrittenIsNotCountedOn) {
+  SimulatedDisk disk;
+  Owner kept;
+  ASSERT_TRUE(kept.open(disk));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(kept.append());
+  const std::uint64_t before = kept.log->bytes_to_replay();
+  disk.fail_call(0, std::make_error_code(std::errc::no_space_on_device));
+  kept.checkpoint();
+  EXPECT_EQ(kept.log->statistics().checkpoints_failed_total, 1U);
+  EXPECT_EQ(kept.log->bytes_to_replay(), before) << "a start would still read all of it";
+  kept.checkpoint();
+  EXPECT_EQ(kept.log->statistics().checkpoints_total, 1U);
+  EXPECT_EQ(kept.log->bytes_to_replay(), 0U);
+}
+
 TEST(Checkpoint, OfALogThatDoesNotSyncHasSyncedWhatItRefersTo) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SimulatedDisk disk;

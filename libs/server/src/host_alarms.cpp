@@ -11,6 +11,7 @@ constexpr milliseconds tick_time_blocked{50};
 constexpr seconds engine_wait_max{30};  // so that a clock that was set is followed
 constexpr seconds room_stays_for{1};    // before a full disk counts as drained
 constexpr seconds slow_disk_after{1};
+constexpr seconds due_on_full_disk_every{1};
 
 }  // namespace
 
@@ -31,7 +32,13 @@ void BrokerHost::Inside::tick() {
 }
 
 void BrokerHost::Inside::arm_engine() {
-  const auto due = engine_.next_due();
+  auto due = engine_.next_due();
+  // What would be written again waits for room, and is asked for from time to time.
+  if (due && alarms_.disk) {
+    const WallTime again_at = loop.wall_now() + due_on_full_disk_every;
+    if (engine_due_ && *engine_due_ <= again_at) return;
+    due = std::max(*due, again_at);
+  }
   if (due == engine_due_) return;
   engine_due_ = due;
   if (!due) {
@@ -61,8 +68,8 @@ void BrokerHost::Inside::watch_disk() {
 
 void BrokerHost::Inside::look_at_disk() {
   const bool was_slow = alarms_.slow_disk;
-  alarms_.slow_disk =
-      !undurable_.empty() && loop.now() - undurable_.front().since >= slow_disk_after;
+  alarms_.slow_disk = !undurable_.empty() && held_units_.empty() &&
+                      loop.now() - undurable_.front().since >= slow_disk_after;
   if (alarms_.slow_disk && !was_slow) {
     log::warning("the disk takes long: what was published waits for its confirm",
                  {{"undurable_bytes", undurable_bytes_}});

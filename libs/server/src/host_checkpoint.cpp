@@ -1,17 +1,28 @@
 #include "host_inside.hpp"
 
 namespace pronto::server {
+namespace {
 
-bool BrokerHost::Inside::is_checkpoint_due() const {
-  return log_->bytes_to_replay() >= options.checkpoint_bytes;
+constexpr seconds after_failed_checkpoint{10};
+
+}  // namespace
+
+bool BrokerHost::Inside::is_checkpoint_due() {
+  if (log_->bytes_to_replay() < options.checkpoint_bytes) return false;
+  // One that could not be written is not tried again at once: it costs what all queues hold.
+  const std::uint64_t failed = log_->statistics().checkpoints_failed_total;
+  if (std::exchange(checkpoints_failed_, failed) != failed) {
+    checkpoint_again_at_ = loop.now() + after_failed_checkpoint;
+  }
+  return loop.now() >= checkpoint_again_at_;
 }
 
 /// The engine's state as it is now, which is what the journal's units have led to: not while some
 /// of them are held back and their entries do not know where their bodies lie; and not while bodies
 /// are being moved.
-void BrokerHost::Inside::take_checkpoint() {
-  if (alarms_.failure || has_homeless() || engine_.is_moving()) return;
-  if (log_->is_writing_checkpoint()) return;
+bool BrokerHost::Inside::take_checkpoint() {
+  if (alarms_.failure || has_homeless() || engine_.is_moving()) return false;
+  if (log_->is_writing_checkpoint()) return false;
   journal::Checkpoint checkpoint = log_->begin_checkpoint();
   Bytes payload;
   engine_.state([&](const broker::Record& record) {
@@ -23,6 +34,7 @@ void BrokerHost::Inside::take_checkpoint() {
   for (const broker::SegmentUse& use : engine_.segments_in_use()) checkpoint.need(use.segment);
   log_->write_checkpoint(std::move(checkpoint));
   choose_what_to_clean();
+  return true;
 }
 
 }  // namespace pronto::server

@@ -37,6 +37,11 @@ void BrokerHost::Inside::choose_what_to_clean() {
   }
   std::ranges::sort(sparse, {}, &Sparse::bytes);
   std::uint64_t left = options.checkpoint_bytes / sparse_part;
+  if (alarms_.disk) {
+    // Some of what is left is for the answers that drain it.
+    const std::uint64_t kept_free = options.journal.segment_bytes / 8;
+    left = std::min(left, log_->bytes_left() - std::min(log_->bytes_left(), kept_free));
+  }
   for (const Sparse& one : sparse) {
     if (one.bytes > left) break;
     left -= one.bytes;
@@ -54,17 +59,34 @@ void BrokerHost::Inside::clean() {
   }
 }
 
+/// Whether the log has a segment that nothing needs any more: it goes with the second checkpoint
+/// from now on.
+bool BrokerHost::Inside::is_segment_free() const {
+  const std::vector<journal::SegmentView> segments = log_->segments();
+  const std::vector<broker::SegmentUse> uses = engine_.segments_in_use();
+  return std::ranges::any_of(segments, [&](const journal::SegmentView& segment) {
+    return segment.number != segments.back().number &&
+           !std::ranges::binary_search(uses, segment.number, {}, &broker::SegmentUse::segment);
+  });
+}
+
 /// On a full disk consumers go on, and what they have answered gives space back only behind a
-/// checkpoint: so one is taken without waiting for the journal to grow, which it cannot.
+/// checkpoint: so one is taken without waiting for the journal to grow, which it cannot. Only where
+/// that frees something: it costs what all queues hold.
 void BrokerHost::Inside::free_space() {
   if (loop.now() < freed_at_ + free_space_every) return;
-  if (!to_clean_.empty()) return clean();
   freed_at_ = loop.now();
-  // Segments go when neither of the last two checkpoints needs them.
-  if (log_->bytes_to_replay() > 0) checkpoints_to_free_ = 2;
-  if (checkpoints_to_free_ == 0) return;
-  --checkpoints_to_free_;
-  take_checkpoint();
+  if (log_->is_writing_checkpoint()) return;
+  if (checkpoints_to_free_ > 0 && log_->statistics().checkpoints_total > checkpoints_when_begun_) {
+    --checkpoints_to_free_;
+  }
+  if (checkpoints_to_free_ == 0 && is_segment_free()) checkpoints_to_free_ = 2;
+  if (checkpoints_to_free_ > 0) {
+    checkpoints_when_begun_ = log_->statistics().checkpoints_total;
+    (void)take_checkpoint();
+    return;
+  }
+  if (to_clean_.empty()) choose_what_to_clean();
   clean();
 }
 

@@ -268,7 +268,7 @@ void BrokerHost::Inside::on_durable() {
   if (alarms_.slow_disk) look_at_disk();
   engine_.on_durable(upto, loop.wall_now());
   house(upto);
-  if (is_checkpoint_due()) take_checkpoint();
+  if (is_checkpoint_due()) (void)take_checkpoint();
   clean();
   settle_all();
   touch();
@@ -276,6 +276,11 @@ void BrokerHost::Inside::on_durable() {
 
 bool BrokerHost::Inside::has_room() const {
   return !alarms_.failure && held_units_.empty() && log_->has_room();
+}
+
+bool BrokerHost::Inside::may_copy(std::uint64_t bytes) const {
+  const std::uint64_t kept_free = options.journal.segment_bytes / 8;
+  return !alarms_.failure && held_units_.empty() && log_->bytes_left() >= kept_free + 2 * bytes;
 }
 
 broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content, std::uint32_t holders) {

@@ -70,6 +70,7 @@ class BrokerHost::Inside final : public broker::Effects {
   void close_connection(broker::ConnectionId connection, const wire::Fault& fault) override;
   broker::Appended append(std::span<const broker::Record> records, bool is_awaited) override;
   bool has_room() const override;
+  bool may_copy(std::uint64_t bytes) const override;
   broker::BodyRef keep(const broker::ContentPtr& content, std::uint32_t holders) override;
   void release(const broker::BodyRef& body) override;
   bool is_at_hand(const broker::BodyRef& body) const override;
@@ -151,13 +152,15 @@ class BrokerHost::Inside final : public broker::Effects {
   void schedule_write();
 
   // host_checkpoint.cpp
-  bool is_checkpoint_due() const;
-  void take_checkpoint();
+  bool is_checkpoint_due();
+  /// Returns: whether one was begun.
+  bool take_checkpoint();
 
   // host_cleaner.cpp
   void choose_what_to_clean();
   void clean();
   void free_space();
+  bool is_segment_free() const;
 
   // host_alarms.cpp
   void arm_engine();
@@ -194,7 +197,10 @@ class BrokerHost::Inside final : public broker::Effects {
   std::deque<std::uint32_t> to_clean_;  // segments, the first of them being cleaned
   std::uint64_t cleaned_total_ = 0;
   SteadyTime freed_at_{};        // when space was last looked for
-  int checkpoints_to_free_ = 0;  // that may still give some back
+  int checkpoints_to_free_ = 0;  // that are still to be written for it
+  std::uint64_t checkpoints_when_begun_ = 0;
+  std::uint64_t checkpoints_failed_ = 0;  // that are known of
+  SteadyTime checkpoint_again_at_{};      // after one that failed
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 

@@ -183,7 +183,7 @@ TEST_F(Host, AFullDiskBlocksPublishersLosesNothingAndGoesOnWhenThereIsRoom) {
 
 TEST_F(Host, AFullDiskStillTakesAcksUntilTheQueueIsEmpty) {
   options.journal.segment_bytes = 64 * 1024;
-  disk.set_capacity(2 * 64 * 1024);
+  disk.set_capacity(4 * 64 * 1024);
   open();
   auto client = log_in();
   client->send(1, durable("dead"));

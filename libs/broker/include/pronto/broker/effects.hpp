@@ -78,6 +78,12 @@ class Effects {
   /// Whether the journal has room for bodies; without it persistent publishes with confirms are
   /// refused (nack), and transactions. Others come nevertheless: they cannot be told.
   virtual bool has_room() const = 0;
+  /// Whether the cleaner may copy a body of so many bytes: it leaves room for what drains a disk
+  /// that is full.
+  virtual bool may_copy(std::uint64_t bytes) const {
+    (void)bytes;
+    return has_room();
+  }
 
   /// Makes a unit: all of `records` or none of them after a crash.
   ///

@@ -124,6 +124,8 @@ class Log {
   Result<Appended> append(std::span<const Record> unit, Need need, Urgency urgency = Urgency::now);
   /// Whether `Need::space` would be met now. Runs on: the owner's thread.
   bool has_room();
+  /// What still fits without another segment from the disk, the reserve included, about.
+  std::uint64_t bytes_left() const;
 
   /// The payload of a record, from memory while it is not written, else from the disk.
   /// Errors: `Error::damaged`, the disk's. Runs on: any thread. Blocks: on the disk.
