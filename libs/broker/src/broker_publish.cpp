@@ -159,7 +159,10 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   VirtualHost& host = virtual_host(host_name);
   const wire::PropertiesView properties = properties_of(*content);
   const std::optional<wire::Table> headers = headers_of(*content);
-  Passage passage{.now = now, .is_persistent = properties.is_persistent(), .exchanges = {}};
+  Passage passage{.now = now,
+                  .is_persistent = properties.is_persistent(),
+                  .exchanges = {},
+                  .names = MessageNames{headers ? &*headers : nullptr}};
   std::vector<Queue*> queues =
       route_with_copies(host, method.exchange.view(), method.routing_key.view(),
                         headers ? &*headers : nullptr, &passage);
@@ -173,7 +176,7 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
     return {};
   }
   Routed routed{.is_duplicate = passage.is_duplicate};
-  if (headers && drop_duplicates(queues, &*headers, passage)) routed.is_duplicate = true;
+  if (headers && drop_duplicates(queues, passage)) routed.is_duplicate = true;
   if (routed.is_duplicate) ++duplicates_total;
   std::vector<Queue*> dead_lettering;
   std::erase_if(queues, [&](Queue* queue) {
@@ -204,7 +207,7 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   if (headers) {
     // Who refused it gets it again.
     if (!routed.is_taken) passage.exchanges.clear();
-    remember(queues, passage.exchanges, content, *headers, now);
+    remember(queues, passage, *headers);
   }
   if (has_blind_copies) {
     // What is delayed is routed again, and needs all keys for that.
@@ -219,41 +222,39 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   return routed;
 }
 
-bool Broker::Inside::drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers,
-                                     const Passage& passage) {
+bool Broker::Inside::drop_duplicates(std::vector<Queue*>& queues, Passage& passage) {
   return std::erase_if(queues, [&](const Queue* queue) {
            if (!queue->window) return false;
-           const auto id = queue->window->id_of(headers);
+           const auto& id = passage.names.by(queue->window->header());
            return id && queue->window->has(*id, millis_of(passage.now), passage.is_persistent);
          }) > 0;
 }
 
-void Broker::Inside::remember(const std::vector<Queue*>& queues,
-                              const std::vector<Exchange*>& exchanges, const ContentPtr& content,
-                              const wire::Table& headers, WallTime now) {
-  const bool is_persistent = properties_of(*content).is_persistent();
+void Broker::Inside::remember(const std::vector<Queue*>& queues, Passage& passage,
+                              const wire::Table& headers) {
+  const std::int64_t now = millis_of(passage.now);
   bool is_any_written = false;
   for (Queue* queue : queues) {
-    const bool is_written = is_persistent && queue->is_journaled();
+    const bool is_written = passage.is_persistent && queue->is_journaled();
     is_any_written = is_any_written || is_written;
     if (!queue->window) continue;
-    auto id = queue->window->id_of(&headers);
+    const auto& id = passage.names.by(queue->window->header());
     if (!id) continue;
-    const std::int64_t expires_at = queue->window->expires_at(headers, millis_of(now));
+    const std::int64_t expires_at = queue->window->expires_at(headers, now);
     if (is_written) record(DeduplicationRecord{queue->id, {}, {}, *id, expires_at});
-    queue->window->add(std::move(*id), expires_at, is_persistent, is_written);
+    queue->window->add(*id, expires_at, passage.is_persistent, is_written);
   }
   if (queues.empty()) return;
-  for (Exchange* exchange : exchanges) {
-    auto id = exchange->window->id_of(&headers);
+  for (Exchange* exchange : passage.exchanges) {
+    const auto& id = passage.names.by(exchange->window->header());
     if (!id) continue;
-    const std::int64_t expires_at = exchange->window->expires_at(headers, millis_of(now));
+    const std::int64_t expires_at = exchange->window->expires_at(headers, now);
     const bool is_written = is_any_written && exchange->is_durable;
     if (is_written) {
       record(
           DeduplicationRecord{{}, queues.front()->virtual_host, exchange->name, *id, expires_at});
     }
-    exchange->window->add(std::move(*id), expires_at, is_persistent, is_written);
+    exchange->window->add(*id, expires_at, passage.is_persistent, is_written);
   }
 }
 
@@ -349,7 +350,7 @@ std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view ex
   const std::int64_t delay = delaying.empty() ? 0 : delay_of(headers);
   for (std::size_t i = 0; i < visited.size(); ++i) {
     if (passage && visited[i]->window && visited[i] != passage->asked_before) {
-      const auto id = visited[i]->window->id_of(headers);
+      const auto& id = passage->names.by(visited[i]->window->header());
       if (id && visited[i]->window->has(*id, millis_of(passage->now), passage->is_persistent)) {
         passage->is_duplicate = true;
         continue;
@@ -448,7 +449,8 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel, WallTime 
       const std::optional<wire::Table> headers = headers_of(*held.content);
       Passage passage{.now = now,
                       .is_persistent = properties_of(*held.content).is_persistent(),
-                      .exchanges = {}};
+                      .exchanges = {},
+                      .names = MessageNames{headers ? &*headers : nullptr}};
       const std::vector<Queue*> queues =
           route_with_copies(host, held.method.exchange.view(), held.method.routing_key.view(),
                             headers ? &*headers : nullptr, &passage);

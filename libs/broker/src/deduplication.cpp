@@ -24,6 +24,16 @@ std::string id_from(char type, std::string_view text) {
   return id.append("#").append(to_string(digest));
 }
 
+/// What a header calls the message.
+std::optional<std::string> id_in(const wire::Table* headers, const std::string& header) {
+  const wire::Value* value = headers ? headers->find(header) : nullptr;
+  if (!value) return std::nullopt;
+  if (const auto* text = value->get_if<wire::LongString>()) return id_from('t', *text);
+  if (const auto* octets = value->get_if<Bytes>()) return id_from('o', to_string(*octets));
+  if (const auto number = value->integer()) return id_from('i', std::to_string(*number));
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<std::optional<DeduplicationArguments>, wire::Fault> parse_deduplication(
@@ -59,13 +69,10 @@ DeduplicationWindow::~DeduplicationWindow() {
   memory_bytes_ -= counted_bytes_;
 }
 
-std::optional<std::string> DeduplicationWindow::id_of(const wire::Table* headers) const {
-  const wire::Value* value = headers ? headers->find(arguments_.header) : nullptr;
-  if (!value) return std::nullopt;
-  if (const auto* text = value->get_if<wire::LongString>()) return id_from('t', *text);
-  if (const auto* octets = value->get_if<Bytes>()) return id_from('o', to_string(*octets));
-  if (const auto number = value->integer()) return id_from('i', std::to_string(*number));
-  return std::nullopt;
+const std::optional<std::string>& MessageNames::by(const std::string& header) {
+  const auto found = std::ranges::find(known_, header, [](const auto& one) { return one.first; });
+  if (found != known_.end()) return found->second;
+  return known_.emplace_back(header, id_in(headers_, header)).second;
 }
 
 std::int64_t DeduplicationWindow::expires_at(const wire::Table& headers, std::int64_t now) const {

@@ -29,6 +29,22 @@ struct DeduplicationArguments {
 Result<std::optional<DeduplicationArguments>, wire::Fault> parse_deduplication(
     const wire::Table& table, const std::string& subject, bool is_on = false);
 
+/// What the headers of one message call it: looked up, and a long name hashed, once for all who
+/// ask.
+class MessageNames {
+ public:
+  /// Takes: the message's headers, which outlive it; null: none.
+  explicit MessageNames(const wire::Table* headers) : headers_{headers} {}
+
+  /// Returns: nothing for one that has no name, of the types text, octets and integer; then it is
+  /// never a duplicate. Good until the next call.
+  const std::optional<std::string>& by(const std::string& header);
+
+ private:
+  const wire::Table* headers_;
+  std::vector<std::pair<std::string, std::optional<std::string>>> known_;  // few
+};
+
 /// The names of the messages that have come of late. A bounded number of them: the oldest go first.
 /// Runs on: the engine's thread.
 class DeduplicationWindow {
@@ -39,9 +55,8 @@ class DeduplicationWindow {
   DeduplicationWindow(const DeduplicationWindow&) = delete;
   DeduplicationWindow& operator=(const DeduplicationWindow&) = delete;
 
-  /// What the headers call the message. Returns: nothing for one that has no name, of the types
-  /// text, octets and integer; then it is never a duplicate.
-  std::optional<std::string> id_of(const wire::Table* headers) const;
+  /// The header that has a message's name.
+  const std::string& header() const noexcept { return arguments_.header; }
   /// When it may be forgotten; 0: when there is no room. A message's own `x-cache-ttl` counts.
   std::int64_t expires_at(const wire::Table& headers, std::int64_t now) const;
 

@@ -106,15 +106,16 @@ void Broker::Inside::on_release(QueueId id, FetchTicket ticket, const ContentPtr
     Passage passage{.now = now,
                     .is_persistent = properties_of(*due).is_persistent(),
                     .asked_before = &held.delay->exchange,
-                    .exchanges = {}};
+                    .exchanges = {},
+                    .names = MessageNames{&*headers}};
     std::vector<Queue*> queues =
         route_with_copies(virtual_host(held.virtual_host), held.delay->exchange.name,
                           due->routing_key, &*headers, &passage);
     if (headers->find("BCC")) due = without_blind_copies(*due);
     // For the queues it is new, and for the exchanges behind its own.
-    const bool was_there = drop_duplicates(queues, &*headers, passage);
+    const bool was_there = drop_duplicates(queues, passage);
     if (was_there || passage.is_duplicate) ++duplicates_total;
-    remember(queues, passage.exchanges, due, *headers, now);
+    remember(queues, passage, *headers);
     if (!queues.empty()) store(queues, due, now);
     drop(held, *entry);
     finish(now);

@@ -269,6 +269,7 @@ class Broker::Inside {
     const Exchange* asked_before = nullptr;  ///< when the message came that it delays
     std::vector<Exchange*> exchanges;        ///< that let it through
     bool is_duplicate = false;               ///< for one that did not
+    MessageNames names;
   };
   /// Takes: the passage of a message that is new to the broker; without, nothing on the way is
   /// asked whether it was there before.
@@ -279,11 +280,9 @@ class Broker::Inside {
                                         std::string_view key, const wire::Table* headers,
                                         Passage* passage = nullptr);
   /// Takes away the queues that had the message before. Returns: whether there were any.
-  bool drop_duplicates(std::vector<Queue*>& queues, const wire::Table* headers,
-                       const Passage& passage);
+  bool drop_duplicates(std::vector<Queue*>& queues, Passage& passage);
   /// The queues, and the exchanges on the way there, know the message from now on.
-  void remember(const std::vector<Queue*>& queues, const std::vector<Exchange*>& exchanges,
-                const ContentPtr& content, const wire::Table& headers, WallTime now);
+  void remember(const std::vector<Queue*>& queues, Passage& passage, const wire::Table& headers);
   /// Counts what a transaction holds, and forgets the count when it ends.
   void count_held(Channel& channel, std::size_t bytes);
   void count_none_held(Channel& channel);

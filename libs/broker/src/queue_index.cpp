@@ -100,6 +100,11 @@ void QueueIndex::note_position(Page& page, std::uint64_t position) {
   page.highest = std::max(page.highest, position);
 }
 
+void QueueIndex::forget_positions(Page& page) {
+  page.lowest = nowhere;
+  page.highest = 0;
+}
+
 std::optional<std::size_t> QueueIndex::page_of(const Level& level, std::uint64_t sequence) {
   const auto after = std::ranges::upper_bound(
       level.pages, sequence, {},
@@ -328,6 +333,7 @@ void QueueIndex::clear(Level& level) {
       drop_page(level, 0);
     } else {
       forget_expiry(page);
+      forget_positions(page);
       page.slots.clear();
       page.expires.clear();
     }

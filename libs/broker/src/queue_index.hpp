@@ -116,16 +116,19 @@ class QueueIndex {
   }
   /// Shows the entries, ready and out, whose bodies lie in a segment of the journal.
   template <class See>
-  void for_each_in(std::uint32_t segment, See see) const {
+  void for_each_in(std::uint32_t segment, See see) {
     const auto segment_of = [](std::uint64_t position) { return position >> 32U; };
     for (const Level& level : levels_) {
       for (Place at; at.page < level.pages.size(); ++at.page) {
-        const Page& page = *level.pages[at.page];
+        Page& page = *level.pages[at.page];
         if (segment < segment_of(page.lowest) || segment > segment_of(page.highest)) continue;
+        // Entries have moved since, or left: so it is seen where they are now.
+        forget_positions(page);
         for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
           const Slot& slot = page.slots[at.slot];
-          if (slot.is_removed || segment_of(slot.position) != segment) continue;
-          see(entry_at(level, at));
+          if (slot.is_removed) continue;
+          note_position(page, slot.position);
+          if (segment_of(slot.position) == segment) see(entry_at(level, at));
         }
       }
     }
@@ -138,6 +141,7 @@ class QueueIndex {
   std::vector<Seen> look(std::uint64_t from, std::size_t count_max) const;
 
  private:
+  static constexpr std::uint64_t nowhere = std::numeric_limits<std::uint64_t>::max();
   static constexpr std::uint32_t delta_max = (1U << 29U) - 1;
   struct Slot {
     std::uint64_t position;
@@ -151,7 +155,7 @@ class QueueIndex {
   struct Page {
     std::uint64_t first_sequence = 0;
     // Between them lie the positions of its bodies, as far as they are known.
-    std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t lowest = nowhere;
     std::uint64_t highest = 0;
     std::vector<Slot> slots;            // by delta
     std::vector<std::int64_t> expires;  // beside the slots; empty while none expires
@@ -202,6 +206,7 @@ class QueueIndex {
   void forget_expiry(Page& page);
   void count_memory(Page& page);
   static void note_position(Page& page, std::uint64_t position);
+  static void forget_positions(Page& page);
 
   std::vector<Level> levels_;  // by priority, lowest first
   std::array<std::uint64_t, 4> ready_levels_{};

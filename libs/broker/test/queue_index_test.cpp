@@ -45,6 +45,26 @@ TEST(QueueIndexTest, KeepsAMillionEntriesInSixteenBytesEach) {
   EXPECT_EQ(memory, 0U);
 }
 
+TEST(QueueIndexTest, APageThatWasMovedIsNotLookedThroughForWhereItWas) {
+  std::uint64_t memory = 0;
+  QueueIndex index{0, 16, memory};
+  const auto in_segment = [](std::uint64_t segment) { return BodyPosition{segment << 32U | 64U}; };
+  for (std::uint64_t i = 1; i <= 64; ++i) {
+    Entry entry = numbered(i);
+    entry.body.position = in_segment(5);
+    index.append(entry);
+  }
+  for (std::uint64_t i = 1; i <= 64; ++i) index.set_position({i, 0}, in_segment(100));
+  const auto count_in = [&index](std::uint32_t segment) {
+    std::size_t count = 0;
+    index.for_each_in(segment, [&count](const Entry&) { ++count; });
+    return count;
+  };
+  EXPECT_EQ(count_in(5), 0U);
+  EXPECT_EQ(count_in(50), 0U);
+  EXPECT_EQ(count_in(100), 64U);
+}
+
 TEST(QueueIndexTest, AQueueThatIsAlwaysNearlyEmptyStaysSmall) {
   std::uint64_t memory = 0;
   QueueIndex index{0, 4096, memory};

@@ -76,6 +76,7 @@ Result<void> Log::Inside::write_checkpoint_file(Checkpoint& from, std::uint32_t 
     const BytesView part = batch;
     if (auto wrote = (*file)->write_at(at, {&part, 1}); !wrote) return wrote;
     at += batch.size();
+    serve_appends();
     if (at - synced_at < unsynced_bytes_max) continue;
     if (auto synced = (*file)->sync_data(); !synced) return synced;
     synced_at = at;

@@ -137,6 +137,15 @@ Result<void> Log::Inside::prepare_spare() {
   return {};
 }
 
+void Log::Inside::serve_appends() {
+  {
+    const std::lock_guard lock{mutex};
+    if (!wants_spare) return;
+  }
+  (void)prepare_spare();
+  done.notify_all();
+}
+
 void Log::Inside::run_preparer() {
   pthread_setname_np(pthread_self(), "pronto-prepare");
   std::unique_lock lock{mutex};

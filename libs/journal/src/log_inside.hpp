@@ -86,6 +86,8 @@ class Log::Inside {
   Result<bool> sync_written();
   void tell_durable(std::uint64_t unit);
   Result<void> prepare_spare();
+  /// Between two pieces of a checkpoint: whoever waits for a segment does not wait for the rest.
+  void serve_appends();
 
   // checkpoint.cpp
   void write_due_checkpoint();
