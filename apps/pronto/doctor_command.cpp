@@ -66,7 +66,7 @@ class Nobody final : public broker::Effects {
   void close_connection(broker::ConnectionId, const wire::Fault&) override {}
   bool is_at_hand(const broker::BodyRef&) const override { return false; }
   bool has_room() const override { return false; }
-  broker::Appended append(std::span<const broker::Record>, bool) override { return {}; }
+  broker::Appended append(std::span<const broker::Record>, broker::Awaited) override { return {}; }
   broker::BodyRef keep(const broker::ContentPtr&, std::uint32_t) override { return {}; }
   void release(const broker::BodyRef&) override {}
   void fetch(const broker::BodyRef&, broker::FetchTicket) override {}

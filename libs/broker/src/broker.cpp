@@ -69,19 +69,22 @@ bool is_loose(const Record& record) {
 Appended Broker::Inside::write_records() {
   const std::size_t records_max =
       std::max<std::size_t>(1, limits.unit_bytes_max / unit_overhead_bytes);
-  if (is_atomic || records.size() <= records_max) {
-    return effects.append(records, is_atomic || !std::ranges::all_of(records, is_loose));
-  }
+  const auto firm_count = static_cast<std::size_t>(
+      std::ranges::count_if(records, [](const Record& record) { return !is_loose(record); }));
+  awaited = Awaited::nothing;
+  if (firm_count > 0) awaited = Awaited::written;
+  if (is_atomic || firm_count > relaxed_count) awaited = Awaited::durable;
+  if (is_atomic || records.size() <= records_max) return effects.append(records, awaited);
   std::vector<Record> firm;
   std::vector<Record> loose;
   for (Record& one : records) (is_loose(one) ? loose : firm).push_back(std::move(one));
   Appended appended;
-  if (!firm.empty()) appended = effects.append(firm, true);
+  if (!firm.empty()) appended = effects.append(firm, awaited);
   std::span<const Record> rest = loose;
   while (!rest.empty()) {
     const auto part = rest.first(std::min(rest.size(), records_max));
     rest = rest.subspan(part.size());
-    const Appended more = effects.append(part, false);
+    const Appended more = effects.append(part, Awaited::nothing);
     if (firm.empty()) appended.sequence = more.sequence;
   }
   return appended;
@@ -114,11 +117,12 @@ void Broker::Inside::finish_unit(WallTime now) {
       if (entry.queue->entries.set_position(entry.id, body.position)) {
         count_live(*entry.queue, body, true);
       }
-      if (awaiting_durable.empty() || awaiting_durable.back().sequence != appended.sequence ||
-          awaiting_durable.back().queue != entry.queue->id) {
-        awaiting_durable.push_back({appended.sequence, entry.queue->id, 0});
+      auto& awaiting = awaited == Awaited::written ? awaiting_written : awaiting_durable;
+      if (awaiting.empty() || awaiting.back().sequence != appended.sequence ||
+          awaiting.back().queue != entry.queue->id) {
+        awaiting.push_back({appended.sequence, entry.queue->id, 0});
       }
-      awaiting_durable.back().upto = entry.id.sequence;
+      awaiting.back().upto = entry.id.sequence;
     }
     if (new_body_count > 0) last_appended = appended.sequence;
     if (cleaning) {
@@ -129,12 +133,16 @@ void Broker::Inside::finish_unit(WallTime now) {
       }
       cleaning->new_ones.clear();
     }
-    for (Channel::Unconfirmed* publish : new_unconfirmed) publish->durable_at = appended.sequence;
+    for (Channel::Unconfirmed* publish : new_unconfirmed) {
+      publish->durable_at = appended.sequence;
+      publish->awaits_write_only = awaited == Awaited::written;
+    }
     records.clear();
     for (const auto& [body, ticket] : new_fetches) effects.fetch(settled(body), ticket);
     for (const BodyRef& body : new_releases) effects.release(settled(body));
   }
   new_body_count = 0;
+  relaxed_count = 0;
   new_entries.clear();
   new_unconfirmed.clear();
   new_fetches.clear();
@@ -266,21 +274,32 @@ void Broker::on_publish(ConnectionId connection, ChannelId id, const wire::Basic
   inside_->finish(now);
 }
 
-void Broker::on_durable(JournalSequence sequence, WallTime now) {
-  inside_->durable_upto = std::max(inside_->durable_upto, sequence);
-  inside_->has_durable_news = true;
-  auto& awaiting = inside_->awaiting_durable;
+void Broker::Inside::on_stored_upto(std::deque<AwaitingDurable>& awaiting,
+                                    JournalSequence sequence) {
+  has_durable_news = true;
   while (!awaiting.empty() && awaiting.front().sequence <= sequence) {
-    const auto found =
-        inside_->queues_by_id.find(static_cast<std::uint64_t>(awaiting.front().queue));
-    if (found != inside_->queues_by_id.end()) {
+    const auto found = queues_by_id.find(static_cast<std::uint64_t>(awaiting.front().queue));
+    if (found != queues_by_id.end()) {
       Queue& queue = *found->second;
       queue.durable_sequence = std::max(queue.durable_sequence, awaiting.front().upto);
-      inside_->touch(queue);
+      touch(queue);
     }
     awaiting.pop_front();
   }
+}
+
+void Broker::on_durable(JournalSequence sequence, WallTime now) {
+  inside_->durable_upto = std::max(inside_->durable_upto, sequence);
+  inside_->written_upto = std::max(inside_->written_upto, sequence);
+  inside_->on_stored_upto(inside_->awaiting_written, sequence);
+  inside_->on_stored_upto(inside_->awaiting_durable, sequence);
   inside_->settle_moves();
+  inside_->finish(now);
+}
+
+void Broker::on_written(JournalSequence sequence, WallTime now) {
+  inside_->written_upto = std::max(inside_->written_upto, sequence);
+  inside_->on_stored_upto(inside_->awaiting_written, sequence);
   inside_->finish(now);
 }
 

@@ -272,6 +272,10 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
   if (written_count > 0) {
     record(BodyRecord{content});
     journaled = {provisional(new_body_count++), body_bytes};
+    const auto is_strict = [&](const Queue* queue) {
+      return is_written(queue) && queue->arguments.sync_mode == QueueSyncMode::sync;
+    };
+    if (std::ranges::none_of(queues, is_strict)) relaxed_count += 1 + written_count;
   }
   if (written_count < queues.size()) {
     kept = effects.keep(content, static_cast<std::uint32_t>(queues.size() - written_count));
@@ -544,7 +548,7 @@ void Broker::Inside::confirm_all() {
 /// Tells the publisher of the longest durable prefix, with one ack for all of it.
 void Broker::Inside::confirm_durable(Channel& channel) {
   auto& unconfirmed = channel.unconfirmed;
-  while (!unconfirmed.empty() && unconfirmed.front().durable_at <= durable_upto) {
+  while (!unconfirmed.empty() && is_safe(unconfirmed.front())) {
     const bool is_ack = unconfirmed.front().is_ack;
     const std::uint64_t first = unconfirmed.front().tag;
     std::uint64_t last = first;
@@ -554,7 +558,7 @@ void Broker::Inside::confirm_durable(Channel& channel) {
       continue;
     }
     while (!unconfirmed.empty() && unconfirmed.front().is_ack == is_ack &&
-           unconfirmed.front().durable_at <= durable_upto) {
+           is_safe(unconfirmed.front())) {
       last = unconfirmed.front().tag;
       unconfirmed.pop_front();
     }

@@ -79,6 +79,7 @@ struct Channel {
     std::uint64_t tag;
     JournalSequence durable_at;
     bool is_ack;
+    bool awaits_write_only = false;  ///< it need not be durable
   };
   std::deque<Unconfirmed> unconfirmed;
   std::vector<HeldPublish> held_publishes;
@@ -174,6 +175,7 @@ class Broker::Inside {
   void finish(WallTime now);
   void finish_unit(WallTime now);
   Appended write_records();
+  void on_stored_upto(std::deque<AwaitingDurable>& awaiting, JournalSequence sequence);
 
   // Records of the command under way.
   void record(Record record) { records.push_back(std::move(record)); }
@@ -296,6 +298,9 @@ class Broker::Inside {
   void await_confirm(Channel& channel);
   void confirm_all();
   void confirm_durable(Channel& channel);
+  bool is_safe(const Channel::Unconfirmed& publish) const {
+    return publish.durable_at <= (publish.awaits_write_only ? written_upto : durable_upto);
+  }
   void enforce_length(Queue& queue);
 
   // delay.cpp
@@ -358,6 +363,7 @@ class Broker::Inside {
   std::map<std::uint64_t, Queue*> delaying;  ///< of x-delayed-message exchanges, by id
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};
+  JournalSequence written_upto{};   ///< durable or not
   JournalSequence last_appended{};  ///< of the last unit with a body
   std::uint64_t duplicates_total = 0;
   bool has_windows = false;      ///< there is, or was, one that takes no duplicates
@@ -366,6 +372,8 @@ class Broker::Inside {
 
   /// Queues with messages that wait to become durable: in the order of their appends.
   std::deque<AwaitingDurable> awaiting_durable;
+  /// Those for which it is enough that they are written.
+  std::deque<AwaitingDurable> awaiting_written;
   /// Channels with publishes that wait for it.
   std::map<std::pair<ConnectionId, ChannelId>, Channel*> awaiting_confirm;
   /// Channels with a basic.get that waits for it.
@@ -385,6 +393,8 @@ class Broker::Inside {
   std::vector<Record> records;
   bool is_atomic = false;          // all records are one unit, however many
   std::size_t new_body_count = 0;  // in the unit
+  std::size_t relaxed_count = 0;   // of its records, those for which it is enough to be written
+  Awaited awaited = Awaited::nothing;
   std::vector<NewEntry> new_entries;
   std::vector<Channel::Unconfirmed*> new_unconfirmed;
   std::vector<std::pair<BodyRef, FetchTicket>> new_fetches;  // of bodies still to be written

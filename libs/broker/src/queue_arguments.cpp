@@ -106,6 +106,17 @@ Result<QueueArguments, Fault> parse_queue_arguments(const wire::Table& table,
     }
   }
 
+  auto sync_mode = read_text(table, "x-sync-mode", subject);
+  if (!sync_mode) return sync_mode.error();
+  if (*sync_mode) {
+    // "none" promises less, and is given the same.
+    if (**sync_mode == "interval" || **sync_mode == "none") {
+      arguments.sync_mode = QueueSyncMode::written;
+    } else if (**sync_mode != "sync") {
+      return invalid_argument("x-sync-mode", subject, "invalid_sync_mode");
+    }
+  }
+
   auto type = read_text(table, "x-queue-type", subject);
   if (!type) return type.error();
   if (*type) {
@@ -144,6 +155,7 @@ Result<void, Fault> check_equivalent(const wire::Table& received, const wire::Ta
                                "x-queue-type",
                                "x-delivery-limit",
                                "x-early-delivery",
+                               "x-sync-mode",
                                "x-message-deduplication",
                                "x-cache-size",
                                "x-cache-ttl",

@@ -31,6 +31,13 @@ Result<std::optional<std::string>, wire::Fault> read_text(const wire::Table& tab
                                                           std::string_view name,
                                                           const std::string& subject);
 
+/// `x-sync-mode`: when a persistent message counts as stored. Of several queues that a message goes
+/// to, the strictest decides.
+enum class QueueSyncMode {
+  sync,    ///< once it is on stable storage
+  written  ///< once the system has it; on stable storage soon after
+};
+
 enum class Overflow { drop_head, reject_publish, reject_publish_dlx };
 
 /// What a queue's x-arguments say.
@@ -47,6 +54,7 @@ struct QueueArguments {
   std::uint8_t priority_max = 0;
   bool is_quorum = false;
   bool is_single_active = false;
+  QueueSyncMode sync_mode = QueueSyncMode::sync;
   bool is_early = false;  ///< messages are delivered before they are durable, as RabbitMQ does
 };
 

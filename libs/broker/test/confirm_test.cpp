@@ -197,6 +197,39 @@ TEST_F(Confirms, GetsThatWaitAreLimited) {
             "channel closed 506 RESOURCE_ERROR - more than 2 basic.get wait for the disk");
 }
 
+TEST_F(Confirms, AQueueWithSyncModeIntervalNeedsNoMoreThanAWrite) {
+  Peer peer = open();
+  EXPECT_THAT(peer.declare("q", {.arguments = {{"x-sync-mode", "maybe"}}}),
+              testing::StartsWith("channel closed 406 PRECONDITION_FAILED - invalid arg "
+                                  "'x-sync-mode' for queue 'q' in vhost '/'"));
+  peer = open(1, 2);
+  peer.declare("q", {.arguments = {{"x-sync-mode", "interval"}}});
+  peer.declare("strict");
+  peer.exchange("both", "fanout");
+  peer.bind("q", "both");
+  peer.bind("strict", "both");
+  peer.consume("q");
+  peer.confirms();
+  is_settling = false;
+  const std::size_t awaited = outside.awaited_appends;
+  peer.publish("", "q", "1");
+  EXPECT_THAT(peer.told(), testing::IsEmpty()) << "it is not even written";
+  EXPECT_EQ(outside.awaited_appends, awaited) << "nobody waits for a sync";
+  broker->on_written(JournalSequence{outside.last_sequence()}, now);
+  EXPECT_THAT(peer.told(), testing::UnorderedElementsAre("c 1 1", "confirmed 1"));
+  // The strictest of its queues decides.
+  peer.publish("both", "", "2");
+  EXPECT_EQ(outside.awaited_appends, awaited + 1);
+  broker->on_written(JournalSequence{outside.last_sequence()}, now);
+  EXPECT_THAT(peer.told(), testing::IsEmpty());
+  // Confirms keep their order, and so does the queue.
+  peer.publish("", "q", "3");
+  broker->on_written(JournalSequence{outside.last_sequence()}, now);
+  EXPECT_THAT(peer.told(), testing::UnorderedElementsAre("c 2 2", "c 3 3"));
+  settle();
+  EXPECT_THAT(peer.told(), testing::ElementsAre("confirmed up to 3"));
+}
+
 TEST_F(Confirms, AQueueWithEarlyDeliveryHandsOutBeforeTheConfirm) {
   Peer peer = open();
   EXPECT_THAT(peer.declare("q", {.arguments = {{"x-early-delivery", "yes"}}}),

@@ -135,9 +135,9 @@ void Outside::close_connection(ConnectionId connection, const wire::Fault& fault
        fmt::format("connection closed {} {}", static_cast<int>(fault.code), fault.reply_text()));
 }
 
-Appended Outside::append(std::span<const Record> records, bool is_awaited) {
+Appended Outside::append(std::span<const Record> records, Awaited awaited) {
   ++appends_of_command;
-  if (is_awaited) ++awaited_appends;
+  if (awaited == Awaited::durable) ++awaited_appends;
   Unit unit{.sequence = ++last_sequence_, .records = {}};
   Appended appended;
   appended.sequence = JournalSequence{unit.sequence};

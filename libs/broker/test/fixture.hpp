@@ -67,7 +67,7 @@ class Outside final : public Effects {
                bool is_ack) override;
   void close_channel(ConnectionId connection, ChannelId channel, const wire::Fault& fault) override;
   void close_connection(ConnectionId connection, const wire::Fault& fault) override;
-  Appended append(std::span<const Record> records, bool is_awaited) override;
+  Appended append(std::span<const Record> records, Awaited awaited) override;
   bool has_room() const override { return journal_has_room; }
   BodyRef keep(const ContentPtr& content, std::uint32_t holders) override;
   void release(const BodyRef& body) override;

@@ -298,7 +298,7 @@ TEST_F(Recovery, APurgeRecordTakesAllBelowItsPlaceButWhatWasOut) {
   peer.declare("q");
   for (const char* body : {"1", "2", "3", "4"}) peer.send("q", body);
   const QueuePurgedRecord record{.queue = QueueId{1}, .kept = {2}, .below = 4};
-  outside.append(std::vector<Record>{record}, true);
+  outside.append(std::vector<Record>{record}, Awaited::durable);
   settle();
   crash();
   EXPECT_THAT(ready("q"), ElementsAre("2", "4"));

@@ -239,6 +239,7 @@ Result<bool> Log::Inside::write_once() {
   std::uint64_t batch_when_done = 0;
   bool is_awaited = false;
   bool is_durable = false;
+  bool is_told_of = false;
   {
     std::unique_lock lock{mutex};
     if (broken) return broken;
@@ -253,6 +254,7 @@ Result<bool> Log::Inside::write_once() {
     is_awaited = is_flushing;
     for (PendingBatch& batch : in_writing) {
       is_awaited = is_awaited || batch.wants_sync;
+      is_told_of = is_told_of || batch.is_told_of;
       seal(batch.bytes, {.epoch = epoch,
                          .sequence = ++last_batch,
                          .first_unit = batch.first_unit,
@@ -321,7 +323,11 @@ Result<bool> Log::Inside::write_once() {
     statistics.written_bytes_total += bytes;
     in_writing.clear();
   }
-  if (is_durable) tell_durable(durable_when_done);
+  if (is_durable) {
+    tell_durable(durable_when_done);
+  } else if (is_told_of && options.on_written) {
+    options.on_written(Sequence{durable_when_done});
+  }
   return true;
 }
 
@@ -455,6 +461,7 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need, Urgency ur
         make_position((*batch)->segment, (*batch)->offset + (*batch)->bytes.size()));
     append_record((*batch)->bytes, unit[i], is_last);
     if (urgency == Urgency::now) (*batch)->wants_sync = true;
+    if (urgency == Urgency::written) (*batch)->is_told_of = true;
     if (is_last) (*batch)->last_unit = sequence;
   }
   inside.last_unit = sequence;

@@ -21,6 +21,7 @@ struct PendingBatch {
   std::uint64_t last_unit = 0;  ///< the last that ends in it; 0: none
   bool goes_on = false;         ///< with a unit that began before it
   bool wants_sync = false;      ///< somebody waits for one of its units
+  bool is_told_of = false;      ///< when it is written
   Bytes bytes;                  ///< room for the header, then records
 };
 

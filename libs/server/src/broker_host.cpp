@@ -55,6 +55,13 @@ Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
       if (alive->host) alive->host->on_durable();
     });
   };
+  journal_options.on_written = [this, alive = alive_](journal::Sequence upto) {
+    written_upto_ = static_cast<std::uint64_t>(upto);
+    if (is_written_posted_.exchange(true)) return;
+    loop.post([alive] {
+      if (alive->host) alive->host->on_written();
+    });
+  };
   journal_options.on_failure = [this, alive = alive_](std::error_code error) {
     loop.post([alive, error] {
       if (alive->host) alive->host->fail(error);

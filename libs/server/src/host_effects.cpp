@@ -12,6 +12,18 @@ void tell_unreadable(const broker::BodyRef& body, std::error_code error) {
              {{"position", static_cast<std::uint64_t>(body.position)}, {"error", error}});
 }
 
+journal::Urgency urgency_of(broker::Awaited awaited) {
+  switch (awaited) {
+    case broker::Awaited::nothing:
+      return journal::Urgency::later;
+    case broker::Awaited::written:
+      return journal::Urgency::written;
+    case broker::Awaited::durable:
+      break;
+  }
+  return journal::Urgency::now;
+}
+
 }  // namespace
 
 Connection* BrokerHost::Inside::find(broker::ConnectionId connection) const {
@@ -96,7 +108,7 @@ void BrokerHost::Inside::close_connection(broker::ConnectionId id, const wire::F
 }
 
 broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> records,
-                                            bool is_awaited) {
+                                            broker::Awaited awaited) {
   // All payloads first, since they move while they grow.
   payloads_.clear();
   std::vector<std::size_t> ends;
@@ -123,7 +135,7 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
     begin = ends[i];
   }
   if (!held_units_.empty()) return hold(records, bytes);  // in their order
-  const auto urgency = is_awaited ? journal::Urgency::now : journal::Urgency::later;
+  const journal::Urgency urgency = urgency_of(awaited);
   auto appended =
       log_->append(unit_, has_body ? journal::Need::space : journal::Need::reserve, urgency);
   if (!appended && has_body && appended.error() == std::errc::no_space_on_device) {
@@ -256,6 +268,13 @@ void BrokerHost::Inside::schedule_write() {
                                if (self.log_->has_unsynced()) self.schedule_write();
                              }};
   });
+}
+
+void BrokerHost::Inside::on_written() {
+  is_written_posted_ = false;
+  engine_.on_written(broker::JournalSequence{written_upto_.load()}, loop.wall_now());
+  settle_all();
+  touch();
 }
 
 void BrokerHost::Inside::on_durable() {

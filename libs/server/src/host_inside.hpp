@@ -68,7 +68,8 @@ class BrokerHost::Inside final : public broker::Effects {
   void close_channel(broker::ConnectionId connection, broker::ChannelId channel,
                      const wire::Fault& fault) override;
   void close_connection(broker::ConnectionId connection, const wire::Fault& fault) override;
-  broker::Appended append(std::span<const broker::Record> records, bool is_awaited) override;
+  broker::Appended append(std::span<const broker::Record> records,
+                          broker::Awaited awaited) override;
   bool has_room() const override;
   bool may_copy(std::uint64_t bytes) const override;
   broker::BodyRef keep(const broker::ContentPtr& content, std::uint32_t holders) override;
@@ -145,6 +146,7 @@ class BrokerHost::Inside final : public broker::Effects {
   void write_held();
   void house(broker::JournalSequence upto);
   void on_durable();
+  void on_written();
   void schedule_fetches();
   void run_fetches();
   Result<broker::ContentPtr> read_content(const broker::BodyRef& body);
@@ -176,6 +178,8 @@ class BrokerHost::Inside final : public broker::Effects {
   std::unique_ptr<journal::Log> log_;
   std::shared_ptr<Alive> alive_;
   std::atomic<bool> is_durable_posted_ = false;
+  std::atomic<bool> is_written_posted_ = false;
+  std::atomic<std::uint64_t> written_upto_ = 0;
   bool is_write_posted_ = false;
   bool are_fetches_running_ = false;  // posted, or with the reader
 

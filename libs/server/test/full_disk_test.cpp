@@ -204,6 +204,24 @@ TEST_F(FullDiskTest, BlindCopiesOfWhatIsDelayedCountInATransaction) {
   EXPECT_EQ(queue("q").ready_count, host->overview().delayed_count) << "all or nothing";
 }
 
+TEST_F(FullDiskTest, AQueueWithSyncModeIntervalConfirmsBeforeTheSync) {
+  open();
+  auto client = log_in();
+  declare(*client, "q", {{"x-sync-mode", "interval"}});
+  client->call(1, wire::ConfirmSelect{});
+  loop.advance(seconds{1});
+  const std::uint64_t syncs = host->overview().journal.syncs_total;
+  client->write(RawClient::published(1, "", "q", "a", persistent()));
+  EXPECT_THAT(client->told(), testing::ElementsAre("1 basic.ack 1"));
+  EXPECT_EQ(host->overview().journal.syncs_total, syncs);
+  loop.advance(seconds{1});
+  EXPECT_EQ(host->overview().journal.syncs_total, syncs + 1) << "and is synced soon after";
+  client.reset();
+  crash();
+  open();
+  EXPECT_EQ(queue("q").ready_count, 1U);
+}
+
 TEST_F(FullDiskTest, APersistentMessageIsNoDuplicateOfATransientOne) {
   open();
   auto client = log_in();

@@ -105,6 +105,9 @@ class Broker {
   /// All units up to `sequence` are on stable storage: their messages may be delivered, publishers
   /// told.
   void on_durable(JournalSequence sequence, WallTime now);
+  /// All units up to `sequence` are written, and outlive the process: what goes only to queues with
+  /// the argument `x-sync-mode` "interval" may be delivered, its publishers told.
+  void on_written(JournalSequence sequence, WallTime now);
   /// Whether the connection has room for output; without, its consumers are passed over.
   void on_credit(ConnectionId connection, bool has_room, WallTime now);
   /// The content that `fetch` asked for; null when it cannot be read: the message is set aside

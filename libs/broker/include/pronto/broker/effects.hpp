@@ -40,6 +40,13 @@ struct GetOk {
   std::optional<std::int64_t> delivery_count;
 };
 
+/// What somebody waits for of a unit.
+enum class Awaited {
+  nothing,  ///< it need not be synced by itself
+  written,  ///< `on_written`; it need not be synced by itself either
+  durable   ///< `on_durable`
+};
+
 /// The outside, as the engine sees it: what comes out of a command. Implementations do not call
 /// back into the engine from within. Runs on: the engine's thread, inside the command.
 class Effects {
@@ -89,9 +96,7 @@ class Effects {
   ///
   /// Once per command for what belongs together. Units of their own may follow: what deliveries
   /// without acks removed, and removals and counts beyond `Limits::unit_bytes_max`.
-  /// Takes: whether somebody waits for it to become durable; if not, it need not be synced by
-  /// itself.
-  virtual Appended append(std::span<const Record> records, bool is_awaited) = 0;
+  virtual Appended append(std::span<const Record> records, Awaited awaited) = 0;
   /// Keeps a content in memory only, for `holders` entries.
   virtual BodyRef keep(const ContentPtr& content, std::uint32_t holders) = 0;
   /// One entry has left its queue, or refers to a copy. A journaled body had as many as its unit

@@ -25,8 +25,9 @@ enum class Need {
 
 /// When a unit is to be on stable storage.
 enum class Urgency {
-  now,   ///< somebody waits for it
-  later  ///< with what is synced next, or after `Options::interval`: acks force no sync
+  now,      ///< somebody waits for it
+  written,  ///< as `later`, and somebody waits for it to be written: see `Options::on_written`
+  later     ///< with what is synced next, or after `Options::interval`: acks force no sync
 };
 
 struct Appended {
@@ -75,6 +76,9 @@ struct Options {
   };
   /// Called on the log thread (manual: by `write_once`) after `durable_upto` has moved.
   std::function<void(Sequence)> on_durable;
+  /// Called there, too: units up to this one are written, one of them with `Urgency::written`, and
+  /// not all are durable yet.
+  std::function<void(Sequence)> on_written;
   /// Called once, there too, when a write or sync has failed: for ever.
   std::function<void(std::error_code)> on_failure;
 };
