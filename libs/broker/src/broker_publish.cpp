@@ -178,7 +178,8 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
   Routed routed{.is_duplicate = passage.is_duplicate};
   if (headers && drop_duplicates(queues, passage)) routed.is_duplicate = true;
   if (routed.is_duplicate) ++duplicates_total;
-  std::vector<Queue*> dead_lettering;
+  // The publisher is told that it was refused, so nothing is promised of a copy of it.
+  // Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
   std::erase_if(queues, [&](Queue* queue) {
     const QueueArguments& arguments = queue->arguments;
     if (arguments.overflow == Overflow::drop_head) return false;
@@ -188,14 +189,11 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
          queue->entries.ready_bytes() + content->body.size() > *arguments.bytes_max);
     if (!is_full) return false;
     routed.is_taken = false;
-    if (arguments.overflow == Overflow::reject_publish_dlx) dead_lettering.push_back(queue);
+    if (arguments.overflow == Overflow::reject_publish_dlx) {
+      refused_letters.push_back({queue->id, content});
+    }
     return true;
   });
-  // The publisher is told that it was refused, so nothing is promised of the copy.
-  // Source: RabbitMQ, queue length limit, x-overflow=reject-publish-dlx.
-  for (const Queue* queue : dead_lettering) {
-    if (dead_letter_exchange(*queue)) refused_letters.push_back({queue->id, content});
-  }
   // Without confirms there is no way to refuse: it is kept as long as the journal takes it, and the
   // host stops the publisher.
   const bool can_refuse = channel && channel->mode == Channel::Mode::confirm;

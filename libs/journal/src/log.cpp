@@ -421,12 +421,7 @@ Result<Appended> Log::append(std::span<const Record> unit, Need need, Urgency ur
   }
   std::unique_lock lock{inside.mutex};
   // Space for all of it is found before any of it is written: a unit is never begun and given up.
-  const auto left = [&] {
-    const std::uint64_t at = inside.is_open_batch
-                                 ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
-                                 : inside.offset;
-    return inside.options.segment_bytes - std::min(at, inside.options.segment_bytes);
-  };
+  const auto left = [&] { return inside.left_in_segment(); };
   const std::uint64_t overhead = batch_header_bytes * (unit.size() + 1);
   while (!inside.broken && !inside.spare &&
          left() < total + overhead + inside.options.segment_bytes / 8) {
@@ -477,12 +472,10 @@ bool Log::has_room() {
   std::unique_lock lock{inside.mutex};
   if (inside.broken) return false;
   if (inside.spare) return true;
-  const std::uint64_t at = inside.is_open_batch
-                               ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
-                               : inside.offset;
   // Most of the last segment is the reserve: answers drain a full disk with it, and the cleaner
   // copies with it what stays of another segment.
-  if (at <= inside.options.segment_bytes / 8) return true;
+  const std::uint64_t segment_bytes = inside.options.segment_bytes;
+  if (inside.left_in_segment() >= segment_bytes - segment_bytes / 8) return true;
   if (inside.options.threading == Threading::manual) {
     lock.unlock();
     return inside.prepare_spare().has_value();  // nobody else would
@@ -497,11 +490,7 @@ bool Log::has_room() {
 std::uint64_t Log::bytes_left() const {
   const Inside& inside = *inside_;
   const std::lock_guard lock{inside.mutex};
-  const std::uint64_t at = inside.is_open_batch
-                               ? inside.waiting.back().offset + inside.waiting.back().bytes.size()
-                               : inside.offset;
-  const std::uint64_t segment_bytes = inside.options.segment_bytes;
-  return segment_bytes - std::min(at, segment_bytes) + (inside.spare ? segment_bytes : 0);
+  return inside.left_in_segment() + (inside.spare ? inside.options.segment_bytes : 0);
 }
 
 Result<Bytes> Log::read(Position position) {

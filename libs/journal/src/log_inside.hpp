@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -86,6 +87,12 @@ class Log::Inside {
   Result<bool> write_once();
   Result<bool> sync_written();
   void tell_durable(std::uint64_t unit);
+  /// Behind what is appended, for batches and their headers. Called with the lock.
+  std::uint64_t left_in_segment() const {
+    const std::uint64_t at =
+        is_open_batch ? waiting.back().offset + waiting.back().bytes.size() : offset;
+    return options.segment_bytes - std::min(at, options.segment_bytes);
+  }
   Result<void> prepare_spare();
   /// Between two pieces of a checkpoint: whoever waits for a segment does not wait for the rest.
   void serve_appends();

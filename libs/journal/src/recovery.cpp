@@ -329,6 +329,8 @@ Result<Log::Inside::Read> Log::Inside::read_all(const Replay& replay) {
   return Read{std::move(*names), std::move(segments), *mark, end_index, end_offset};
 }
 
+namespace {
+
 /// Writes zeros over all behind a place, and syncs them. What was cut must not be whole again when
 /// the next batch there is torn: half of that and half of what it was to replace may be the old
 /// one.
@@ -352,6 +354,8 @@ Result<void> erase_behind(File& file, std::uint64_t from, std::uint64_t size) {
   }
   return is_erased ? file.sync_data() : Result<void>{};
 }
+
+}  // namespace
 
 /// Reads all, and makes the folder one to go on in.
 Result<void> Log::Inside::recover(const Replay& replay) {

@@ -147,7 +147,7 @@ Task<Result<void>> BrokerHost::Inside::shut_down(milliseconds limit) {
   if (flushed) log_->wait_for_checkpoint();  // one under way does not have all
   if (flushed && log_->bytes_to_replay() > 0) {
     // The next start has nothing to read again.
-    (void)take_checkpoint();
+    take_checkpoint();
     log_->wait_for_checkpoint();
   }
   co_return flushed;

@@ -20,9 +20,9 @@ bool BrokerHost::Inside::is_checkpoint_due() {
 /// The engine's state as it is now, which is what the journal's units have led to: not while some
 /// of them are held back and their entries do not know where their bodies lie; and not while bodies
 /// are being moved.
-bool BrokerHost::Inside::take_checkpoint() {
-  if (alarms_.failure || has_homeless() || engine_.is_moving()) return false;
-  if (log_->is_writing_checkpoint()) return false;
+void BrokerHost::Inside::take_checkpoint() {
+  if (alarms_.failure || has_homeless() || engine_.is_moving()) return;
+  if (log_->is_writing_checkpoint()) return;
   journal::Checkpoint checkpoint = log_->begin_checkpoint();
   Bytes payload;
   engine_.state([&](const broker::Record& record) {
@@ -34,7 +34,6 @@ bool BrokerHost::Inside::take_checkpoint() {
   for (const broker::SegmentUse& use : engine_.segments_in_use()) checkpoint.need(use.segment);
   log_->write_checkpoint(std::move(checkpoint));
   choose_what_to_clean();
-  return true;
 }
 
 }  // namespace pronto::server

@@ -37,11 +37,7 @@ void BrokerHost::Inside::choose_what_to_clean() {
   }
   std::ranges::sort(sparse, {}, &Sparse::bytes);
   std::uint64_t left = options.checkpoint_bytes / sparse_part;
-  if (alarms_.disk) {
-    // Some of what is left is for the answers that drain it.
-    const std::uint64_t kept_free = options.journal.segment_bytes / 8;
-    left = std::min(left, log_->bytes_left() - std::min(log_->bytes_left(), kept_free));
-  }
+  if (alarms_.disk) left = std::min(left, room_for_copies());
   for (const Sparse& one : sparse) {
     if (one.bytes > left) break;
     left -= one.bytes;
@@ -83,7 +79,7 @@ void BrokerHost::Inside::free_space() {
   if (checkpoints_to_free_ == 0 && is_segment_free()) checkpoints_to_free_ = 2;
   if (checkpoints_to_free_ > 0) {
     checkpoints_when_begun_ = log_->statistics().checkpoints_total;
-    (void)take_checkpoint();
+    take_checkpoint();
     return;
   }
   if (to_clean_.empty()) choose_what_to_clean();

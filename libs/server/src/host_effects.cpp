@@ -287,7 +287,7 @@ void BrokerHost::Inside::on_durable() {
   if (alarms_.slow_disk) look_at_disk();
   engine_.on_durable(upto, loop.wall_now());
   house(upto);
-  if (is_checkpoint_due()) (void)take_checkpoint();
+  if (is_checkpoint_due()) take_checkpoint();
   clean();
   settle_all();
   touch();
@@ -297,9 +297,13 @@ bool BrokerHost::Inside::has_room() const {
   return !alarms_.failure && held_units_.empty() && log_->has_room();
 }
 
+std::uint64_t BrokerHost::Inside::room_for_copies() const {
+  const std::uint64_t left = log_->bytes_left();
+  return left - std::min(left, options.journal.segment_bytes / 8);
+}
+
 bool BrokerHost::Inside::may_copy(std::uint64_t bytes) const {
-  const std::uint64_t kept_free = options.journal.segment_bytes / 8;
-  return !alarms_.failure && held_units_.empty() && log_->bytes_left() >= kept_free + 2 * bytes;
+  return !alarms_.failure && held_units_.empty() && room_for_copies() >= 2 * bytes;
 }
 
 broker::BodyRef BrokerHost::Inside::keep(const broker::ContentPtr& content, std::uint32_t holders) {

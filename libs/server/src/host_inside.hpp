@@ -155,10 +155,11 @@ class BrokerHost::Inside final : public broker::Effects {
 
   // host_checkpoint.cpp
   bool is_checkpoint_due();
-  /// Returns: whether one was begun.
-  bool take_checkpoint();
+  void take_checkpoint();
 
   // host_cleaner.cpp
+  /// What the cleaner may write: some of what is left is for the answers that drain a full disk.
+  std::uint64_t room_for_copies() const;
   void choose_what_to_clean();
   void clean();
   void free_space();

@@ -267,6 +267,12 @@ void HostTest::shut_down() {
   host.reset();
 }
 
+std::string HostTest::body(int number, std::size_t size) {
+  std::string text = std::to_string(number) + ':';
+  text.resize(std::max(size, text.size()), 'x');
+  return text;
+}
+
 void HostTest::crash(Random* random) {
   host.reset();
   if (random) disk.crash(*random);

@@ -122,6 +122,11 @@ class HostTest : public testing::Test {
   std::unique_ptr<RawClient> connect();
   std::unique_ptr<RawClient> log_in() { return log_in(RawClient::Login{}); }
   std::unique_ptr<RawClient> log_in(const RawClient::Login& login);
+  static wire::QueueDeclare durable(std::string_view name) {
+    return {.queue = name, .durable = true};
+  }
+  /// A body that says which it is, of `size` bytes.
+  static std::string body(int number, std::size_t size);
   broker::QueueView queue(std::string_view name) const;
 
   VirtualLoop loop;

@@ -12,14 +12,6 @@ using testing::SizeIs;
 /// A broker on a disk that fills up, or that must not.
 class FullDiskTest : public HostTest {
  protected:
-  static wire::QueueDeclare durable(std::string_view name) {
-    return {.queue = name, .durable = true};
-  }
-  static std::string body(int number, std::size_t bytes) {
-    std::string text = std::to_string(number) + ':';
-    text.resize(std::max(bytes, text.size()), 'x');
-    return text;
-  }
   static wire::BasicProperties persistent(wire::Table headers = {}) {
     wire::BasicProperties properties;
     properties.delivery_mode = 2;
@@ -29,6 +21,12 @@ class FullDiskTest : public HostTest {
   void declare(RawClient& client, std::string_view queue, wire::Table arguments) {
     client.call(
         1, wire::QueueDeclare{.queue = queue, .durable = true, .arguments = std::move(arguments)});
+  }
+  void declare_delayed(RawClient& client, std::string_view exchange) {
+    client.call(1, wire::ExchangeDeclare{.exchange = exchange,
+                                         .type = "x-delayed-message",
+                                         .durable = true,
+                                         .arguments = {{"x-delayed-type", "fanout"}}});
   }
   void limit_disk(std::size_t segment_bytes, std::size_t segments) {
     options.journal.segment_bytes = segment_bytes;
@@ -103,10 +101,7 @@ INSTANTIATE_TEST_SUITE_P(All, DrainTest,
 TEST_F(FullDiskTest, WhatIsDueWaitsForRoomAndNotInMemory) {
   open_with_little_memory();
   auto client = log_in();
-  client->call(1, wire::ExchangeDeclare{.exchange = "late",
-                                        .type = "x-delayed-message",
-                                        .durable = true,
-                                        .arguments = {{"x-delayed-type", "fanout"}}});
+  declare_delayed(*client, "late");
   client->send(1, durable("q"));
   client->call(1, wire::QueueBind{.queue = "q", .exchange = "late"});
   const int sent = fill([&](int number) {
@@ -185,10 +180,7 @@ TEST_F(FullDiskTest, BlindCopiesOfWhatIsDelayedCountInATransaction) {
   open();
   auto client = log_in();
   client->send(1, durable("q"));
-  client->call(1, wire::ExchangeDeclare{.exchange = "late",
-                                        .type = "x-delayed-message",
-                                        .durable = true,
-                                        .arguments = {{"x-delayed-type", "fanout"}}});
+  declare_delayed(*client, "late");
   client->call(1, wire::ExchangeDeclare{.exchange = "all", .type = "fanout", .durable = true});
   client->call(1, wire::QueueBind{.queue = "q", .exchange = "all"});
   client->call(1, wire::ExchangeBind{.destination = "late", .source = "all"});
@@ -244,10 +236,7 @@ TEST_F(FullDiskTest, APersistentMessageIsNoDuplicateOfATransientOne) {
 TEST_F(FullDiskTest, AnExchangeBehindADelayedOneTakesNoDuplicates) {
   open();
   auto client = log_in();
-  client->call(1, wire::ExchangeDeclare{.exchange = "late",
-                                        .type = "x-delayed-message",
-                                        .durable = true,
-                                        .arguments = {{"x-delayed-type", "fanout"}}});
+  declare_delayed(*client, "late");
   client->call(1, wire::ExchangeDeclare{
                       .exchange = "once", .type = "x-message-deduplication", .durable = true});
   client->send(1, durable("q"));

@@ -26,15 +26,6 @@ using testing::StartsWith;
 
 class Host : public HostTest {
  protected:
-  static wire::QueueDeclare durable(std::string_view name) {
-    return {.queue = name, .durable = true};
-  }
-  /// A body that says which it is, of `size` bytes.
-  static std::string body(int number, std::size_t size) {
-    std::string text = std::to_string(number) + ':';
-    text.resize(std::max(size, text.size()), 'x');
-    return text;
-  }
   static int number_of(const std::string& body) { return std::stoi(body); }
 };
 
