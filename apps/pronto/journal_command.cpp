@@ -67,6 +67,10 @@ std::string name_of(broker::RecordType type) {
       return "deduplication";
     case broker::RecordType::moved:
       return "moved";
+    case broker::RecordType::index_page:
+      return "index page";
+    case broker::RecordType::written_page:
+      return "written page";
   }
   return fmt::format("type {}", static_cast<int>(type));
 }
@@ -137,6 +141,14 @@ struct Words {
   }
   std::string operator()(const broker::MovedRecord& one) const {
     return fmt::format("{} sequence {}", queue_text(one.queue), one.sequence);
+  }
+
+  std::string operator()(const broker::IndexPageRecord& one) const { return (*this)(one.page); }
+  std::string operator()(const broker::WrittenPage& one) const {
+    const auto at = static_cast<std::uint64_t>(one.image.position);
+    return fmt::format("{} priority {}: {} entries, sequences {} to {}, at {} in segment {}",
+                       queue_text(one.queue), one.priority, one.count, one.first_sequence,
+                       one.last_sequence, at & 0xFFFF'FFFF, at >> 32U);
   }
 
   static std::string expiry(std::int64_t at) {

@@ -190,6 +190,10 @@ std::string metrics_text(const server::Overview& now) {
   one("counter", "pronto_journal_segments_freed_total", now.journal.segments_freed_total);
   one("gauge", "pronto_journal_oldest_needed_segment_age_seconds", now.oldest_needed_age.count());
   one("counter", "pronto_journal_segments_cleaned_total", now.segments_cleaned_total);
+  one("gauge", "pronto_broker_index_pages_out", now.pages.out);
+  one("counter", "pronto_broker_index_pages_written_total", now.pages.written_total);
+  one("counter", "pronto_broker_index_pages_read_total", now.pages.read_total);
+  one("counter", "pronto_broker_index_pages_lost_total", now.pages.lost_total);
   one("counter", "pronto_journal_segments_recycled_total", now.journal.segments_recycled_total);
   const auto in_seconds = [](std::chrono::nanoseconds time) {
     return std::chrono::duration<double>(time).count();

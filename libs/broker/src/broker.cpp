@@ -53,6 +53,17 @@ void Broker::Inside::record_removed(const Queue& queue, std::uint64_t sequence) 
   record(RemoveRecord{queue.id, sequence, sequence});
 }
 
+/// All that the queue has had, but these: the gaps between them.
+void Broker::Inside::record_removed_but(const Queue& queue, std::vector<std::uint64_t> kept) {
+  std::ranges::sort(kept);
+  kept.push_back(queue.last_sequence + 1);
+  std::uint64_t first = 1;
+  for (const std::uint64_t one : kept) {
+    if (one > first) record(RemoveRecord{queue.id, first, one - 1});
+    first = one + 1;
+  }
+}
+
 namespace {
 
 /// What is lost with a crash without harm: the message comes again, marked as such.
@@ -102,6 +113,7 @@ void Broker::Inside::finish(WallTime now) {
     dead_letter(*found->second, *letter.content, "maxlen", now);
     finish_unit(now);
   }
+  write_out_pages();
 }
 
 void Broker::Inside::finish_unit(WallTime now) {
@@ -393,7 +405,7 @@ std::uint64_t Broker::held_bytes() const noexcept {
 }
 
 std::uint64_t Broker::index_bytes() const noexcept {
-  return inside_->index_bytes;
+  return inside_->index_bytes + inside_->page_bytes;
 }
 
 std::vector<SegmentUse> Broker::segments_in_use() const {
@@ -413,7 +425,8 @@ std::vector<Broker::Peeked> Broker::peek(std::string_view virtual_host, std::str
   if (host == inside_->hosts.end()) return seen;
   const auto found = host->second.queues.find(queue);
   if (found == host->second.queues.end()) return seen;
-  for (const auto& [entry, is_out] : found->second->entries.look(from, count_max)) {
+  const auto read = [this](const PageRef& page) { return inside_->effects.read_page(page); };
+  for (const auto& [entry, is_out] : found->second->entries.look(from, count_max, read)) {
     seen.push_back({entry.sequence, entry.body, is_out});
   }
   return seen;

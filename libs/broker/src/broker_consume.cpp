@@ -173,6 +173,10 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
     }
     return true;
   }
+  if (queue.entries.ready_count() > 0) {
+    load_pages(queue);
+    return false;
+  }
   send(channel, wire::BasicGetEmpty{});
   return true;
 }
@@ -335,6 +339,7 @@ bool Broker::Inside::is_at_hand(Queue& queue, const Entry& front) {
 /// Fetches the contents of the entries that come next, so that a backlog on the disk is read in
 /// long strides while it is delivered.
 void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
+  load_pages(queue);
   const auto wanted = [this, &queue](const Entry& entry) {
     return !queue.loading.contains(entry.sequence) && !effects.is_at_hand(entry.body);
   };
@@ -400,6 +405,9 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     queue.next_consumer = next;
     hand_out(*taker, queue.entries.take_front());
   }
+  if (queue.entries.written_out_count() == 0) return;
+  const auto can = [this](const Consumer* consumer) { return can_take(*consumer); };
+  if (std::ranges::any_of(queue.consumers, can)) load_pages(queue);
 }
 
 void Broker::Inside::hand_out(Consumer& consumer, const Entry& entry) {

@@ -302,7 +302,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
       new_entries.push_back({queue, entry.id(), journaled});
     }
     ++queue->published_total;
-    queue->entries.append(entry);
+    if (const auto full = queue->entries.append(entry)) note_full(*queue, *full);
     if (queue->delay) continue;
     if (entry.expires_at != 0) watch(*queue);
     enforce_length(*queue);
@@ -316,7 +316,11 @@ void Broker::Inside::enforce_length(Queue& queue) {
   while (queue.entries.ready_count() > 0 &&
          ((arguments.length_max && queue.entries.ready_count() > *arguments.length_max) ||
           (arguments.bytes_max && queue.entries.ready_bytes() > *arguments.bytes_max))) {
-    discard(queue, queue.entries.take_oldest(), "maxlen");
+    if (const auto oldest = queue.entries.take_oldest()) {
+      discard(queue, *oldest, "maxlen");
+    } else {
+      read_page(queue, *queue.entries.missing_oldest());
+    }
   }
 }
 

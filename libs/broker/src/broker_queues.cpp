@@ -246,12 +246,19 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
   const Outcome allowed = check_exclusive(channel, queue);
   if (!allowed) return allowed.error();
   const std::size_t count = queue.entries.ready_count();
+  std::vector<std::uint64_t> kept;
+  bool was_journaled = queue.entries.written_out_count() > 0 || queue.entries.has_lost();
+  drop_all_pages(queue);
   queue.entries.remove_if([&](const Entry& entry, bool is_out) {
-    if (is_out) return false;
-    if (entry.is_journaled) record_removed(queue, entry.sequence);
+    if (is_out) {
+      kept.push_back(entry.sequence);
+      return false;
+    }
+    was_journaled = was_journaled || entry.is_journaled;
     release(queue, entry);
     return true;
   });
+  if (was_journaled) record_removed_but(queue, std::move(kept));
   for (const EntryId id : std::exchange(queue.set_aside, {})) drop(queue, *queue.entries.find(id));
   if (!method.no_wait) {
     send(channel, wire::QueuePurgeOk{static_cast<std::uint32_t>(count)});
@@ -292,6 +299,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
   if (queue.is_journaled()) record(QueueDeletedRecord{queue.id});
+  drop_all_pages(queue);
   queue.entries.remove_if([this, &queue](const Entry& entry, bool) {
     release(queue, entry);
     return true;

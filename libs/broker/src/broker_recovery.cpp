@@ -20,7 +20,7 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
     if (!page.entries.empty()) see(page);
     page.entries.clear();
   };
-  queue.entries.for_each([&](const Entry& entry) {
+  const auto see_entry = [&](const Entry& entry) {
     if (!entry.is_journaled) return;
     PRONTO_ASSERT(is_in_journal(entry.body.position));
     if (entry.priority != page.priority || page.entries.size() >= entries_of_a_record_max) {
@@ -31,6 +31,10 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
     if (entry.delivery_count != 0) {
       counts.push_back({queue.id, entry.sequence, entry.delivery_count});
     }
+  };
+  queue.entries.for_each(see_entry, [&](const WrittenPage& written) {
+    flush();
+    see(written);
   });
   flush();
   for (const DeliveryCountRecord& count : counts) see(count);
@@ -60,7 +64,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   const auto restore = [&inside](Queue& queue, Entry entry) {
     entry.priority = std::min(entry.priority, queue.arguments.priority_max);
     entry.is_journaled = true;
-    queue.entries.append(entry);
+    if (const auto full = queue.entries.append(entry)) inside.note_full(queue, *full);
     inside.count_live(queue, entry.body, true);
   };
 
@@ -92,6 +96,20 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     Queue* queue = find_queue(remove->queue);
     if (!queue) return {};  // deleted since
     const std::uint64_t last = std::min(remove->last, queue->last_sequence);
+    if (remove->first > last) return {};
+    inside.drop_pages(*queue, remove->first, last);
+    inside.read_pages(*queue, remove->first, last);
+    const auto is_meant = [&](const Entry& entry) {
+      return entry.sequence >= remove->first && entry.sequence <= last;
+    };
+    if (last - remove->first >= queue->entries.live_count()) {
+      // A purge's, whose run is as long as the queue's life.
+      queue->entries.remove_if([&](const Entry& entry, bool) {
+        if (is_meant(entry)) inside.release(*queue, entry);
+        return is_meant(entry);
+      });
+      return {};
+    }
     for (std::uint64_t sequence = remove->first; sequence <= last; ++sequence) {
       const auto entry = queue->entries.find(sequence);
       if (!entry) continue;
@@ -105,6 +123,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (moved->bodies_back >= inside.recovered_bodies.size()) return Error::damaged;
     const std::optional<BodyRef> body =
         inside.recovered_bodies[inside.recovered_bodies.size() - 1 - moved->bodies_back];
+    if (queue) inside.read_pages(*queue, moved->sequence, moved->sequence);
     const auto entry = queue ? queue->entries.find(moved->sequence) : std::nullopt;
     if (!entry) return {};  // left since
     // Where it was it may still be read.
@@ -117,6 +136,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* count = std::get_if<DeliveryCountRecord>(&*decoded)) {
     Queue* queue = find_queue(count->queue);
     if (!queue) return {};
+    inside.read_pages(*queue, count->sequence, count->sequence);
     if (const auto entry = queue->entries.find(count->sequence)) {
       queue->entries.set_delivery_count(entry->id(), count->count);
     }
@@ -148,6 +168,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
   if (const auto* purged = std::get_if<QueuePurgedRecord>(&*decoded)) {
     Queue* queue = find_queue(purged->queue);
     if (!queue) return {};
+    inside.read_pages(*queue, 0, queue->last_sequence);
     queue->entries.remove_if([&](const Entry& entry, bool) {
       const bool is_kept = entry.sequence >= purged->below ||
                            std::ranges::find(purged->kept, entry.sequence) != purged->kept.end();
@@ -235,6 +256,21 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     }
     return {};
   }
+  if (auto* page = std::get_if<WrittenPage>(&*decoded)) {
+    Queue* queue = find_queue(page->queue);
+    if (!queue || page->priority > queue->arguments.priority_max ||
+        page->first_sequence <= queue->entries.last_sequence(page->priority) ||
+        page->last_sequence < page->first_sequence || page->count == 0 ||
+        page->last_sequence - page->first_sequence < page->count - 1 ||
+        !is_in_journal(page->image.position)) {
+      return Error::damaged;
+    }
+    for (const SegmentUse& use : page->segments) inside.count_live(*queue, use, true);
+    inside.count_live(*queue, page->image, true);
+    queue->entries.append_written(std::move(*page));
+    return {};
+  }
+  if (std::holds_alternative<IndexPageRecord>(*decoded)) return {};
   const auto* bound = std::get_if<BoundRecord>(&*decoded);
   const auto* unbound = std::get_if<UnboundRecord>(&*decoded);
   const BoundRecord& binding = bound ? *bound : unbound->binding;
@@ -314,7 +350,8 @@ void Broker::finish_recovery(WallTime now) {
   }
   for (const auto& [id, held] : inside_->delaying) {
     held->entries.for_each(
-        [&held](const Entry& entry) { held->delay->due.push({entry.expires_at, entry.sequence}); });
+        [&held](const Entry& entry) { held->delay->due.push({entry.expires_at, entry.sequence}); },
+        [](const WrittenPage&) {});
   }
 }
 

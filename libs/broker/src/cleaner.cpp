@@ -6,10 +6,25 @@
 
 namespace pronto::broker {
 
+/// Fetches the pages that have to be here to know what is needed of the segment, a part at a time.
+/// Returns: whether all are.
+bool Broker::Inside::fetch_pages_to_clean() {
+  bool are_here = true;
+  for (const auto& [id, queue] : queues_by_id) {
+    if (!queue->segments.contains(cleaning->segment)) continue;
+    for (const PageId& page : queue->entries.missing_in(cleaning->segment)) {
+      are_here = false;
+      if (page_loads.size() >= limits.load_count_max) return false;
+      if (queue->entries.set_on_its_way(page)) fetch_page(*queue, page);
+    }
+  }
+  return are_here;
+}
+
 /// Notes what is needed of the segment: queue by queue, as it will be read again.
-void Broker::Inside::begin_cleaning(std::uint32_t segment) {
-  cleaning.emplace();
-  cleaning->segment = segment;
+void Broker::Inside::gather_moves() {
+  const std::uint32_t segment = cleaning->segment;
+  cleaning->is_gathered = true;
   std::unordered_map<std::uint64_t, std::size_t> known;  // bodies of several queues
   for (const auto& [id, queue] : queues_by_id) {
     if (!queue->segments.contains(segment)) continue;
@@ -120,7 +135,8 @@ void Broker::Inside::refer_to(const Move& move) {
 }
 
 bool Broker::clean(std::uint32_t segment, WallTime now) {
-  if (!inside_->cleaning) inside_->begin_cleaning(segment);
+  if (!inside_->cleaning) inside_->cleaning.emplace().segment = segment;
+  if (!inside_->cleaning->is_gathered && inside_->fetch_pages_to_clean()) inside_->gather_moves();
   inside_->read_moves();
   if (inside_->cleaning->is_done()) inside_->cleaning.reset();
   inside_->finish(now);

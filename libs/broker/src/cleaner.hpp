@@ -26,16 +26,19 @@ struct Move {
 ///
 ///     left --fetch--> reading --append--> appended --durable--> the entries refer to the copy
 ///
+/// Pages that refer to the segment, or lie in it, are fetched before that, and stay until it is
+/// done.
 /// Until the copy is durable, entries refer to where the body was. Runs on: the engine's thread.
 struct Cleaning {
   std::uint32_t segment = 0;
-  std::vector<Move> left;  ///< the last comes first
+  bool is_gathered = false;  ///< what is left is known
+  std::vector<Move> left;    ///< the last comes first
   std::unordered_map<FetchTicket, Move> reading;
   std::vector<Move> new_ones;  ///< of the unit under way
   std::deque<Move> appended;
 
   bool is_done() const {
-    return left.empty() && reading.empty() && new_ones.empty() && appended.empty();
+    return is_gathered && left.empty() && reading.empty() && new_ones.empty() && appended.empty();
   }
 };
 

@@ -81,17 +81,18 @@ void Broker::Inside::release(Queue& queue, const Entry& entry) {
 
 void Broker::Inside::count_live(Queue& queue, BodyRef body, bool is_more) {
   if (!is_in_journal(body.position)) return;
-  const auto segment = static_cast<std::uint32_t>(static_cast<std::uint64_t>(body.position) >> 32U);
-  const auto use = segments.try_emplace(segment, SegmentUse{segment, 0, 0}).first;
-  if (is_more) {
-    ++use->second.entry_count;
-    use->second.body_bytes += body.bytes;
-    ++queue.segments[segment];
-    return;
-  }
-  if (const auto own = queue.segments.find(segment); --own->second == 0) queue.segments.erase(own);
-  use->second.body_bytes -= body.bytes;
-  if (--use->second.entry_count == 0) segments.erase(use);
+  count_live(queue, SegmentUse{segment_of(body.position), 1, body.bytes}, is_more);
+}
+
+void Broker::Inside::count_live(Queue& queue, const SegmentUse& some, bool is_more) {
+  const auto use = segments.try_emplace(some.segment, SegmentUse{some.segment, 0, 0}).first;
+  const auto own = queue.segments.try_emplace(some.segment, 0).first;
+  const std::uint64_t sign = is_more ? 1 : std::numeric_limits<std::uint64_t>::max();
+  use->second.entry_count += sign * some.entry_count;
+  use->second.body_bytes += sign * some.body_bytes;
+  own->second += sign * some.entry_count;
+  if (own->second == 0) queue.segments.erase(own);
+  if (use->second.entry_count == 0) segments.erase(use);
 }
 
 void Broker::Inside::drop(Queue& queue, const Entry& entry) {
@@ -130,7 +131,11 @@ void Broker::Inside::expire(Queue& queue, std::int64_t upto) {
   const auto next = queue.entries.next_expiry();
   if (!next || *next > upto) return;
   if (dead_letter_exchange(queue) && !effects.has_room()) return;
-  for (const Entry& entry : queue.entries.take_expired(upto)) discard(queue, entry, expired);
+  std::vector<PageId> wanted;
+  for (const Entry& entry : queue.entries.take_expired(upto, wanted)) {
+    discard(queue, entry, expired);
+  }
+  for (const PageId& page : wanted) fetch_page(queue, page);
 }
 
 void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::string_view reason,

@@ -153,6 +153,9 @@ constexpr BodyPosition provisional(std::size_t number) {
 constexpr bool is_in_journal(BodyPosition position) {
   return static_cast<std::uint64_t>(position) < provisional_bit;
 }
+constexpr std::uint32_t segment_of(BodyPosition position) {
+  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(position) >> 32U);
+}
 constexpr bool is_provisional(BodyPosition position) {
   return (static_cast<std::uint64_t>(position) >> 62U) == 1;
 }
@@ -180,6 +183,7 @@ class Broker::Inside {
   // Records of the command under way.
   void record(Record record) { records.push_back(std::move(record)); }
   void record_removed(const Queue& queue, std::uint64_t sequence);
+  void record_removed_but(const Queue& queue, std::vector<std::uint64_t> kept);
 
   // broker_exchanges.cpp, broker_queues.cpp
   Outcome on(Channel& channel, const wire::ExchangeDeclare& method, WallTime now);
@@ -191,7 +195,7 @@ class Broker::Inside {
   Outcome on(Channel& channel, const wire::QueueUnbind& method, WallTime now);
   Outcome on(Channel& channel, const wire::QueuePurge& method, WallTime now);
   Outcome on(Channel& channel, const wire::QueueDelete& method, WallTime now);
-  Queue::Paging paging() { return {limits.page_entries_max, index_bytes}; }
+  Queue::Paging paging() { return {limits.page_entries_max, page_bytes, index_bytes}; }
   void delete_queue(Queue& queue, WallTime now);
   void delete_exchange(Exchange& exchange, VirtualHost& host);
   void delete_if_unused(Exchange& exchange, VirtualHost& host);
@@ -330,9 +334,39 @@ class Broker::Inside {
   void release(Queue& queue, const Entry& entry);
   /// Counts an entry whose body lies in the journal, and forgets it.
   void count_live(Queue& queue, BodyRef body, bool is_more);
+  void count_live(Queue& queue, const SegmentUse& use, bool is_more);
+
+  // pages.cpp: those of the queues' indexes that do not fit into memory.
+  struct FullPage {
+    QueueId queue{};
+    EntryId id;  ///< of its last entry
+  };
+  struct PageLoad {
+    QueueId queue{};
+    PageId page;
+  };
+  void note_full(const Queue& queue, EntryId id);
+  void write_out_pages();
+  bool write_out(Queue& queue, EntryId id);
+  /// Fetches what deliveries come to next, if it is not here.
+  void load_pages(Queue& queue);
+  void fetch_page(const Queue& queue, const PageId& id);
+  /// Reads it at once. Blocks: on the disk.
+  void read_page(Queue& queue, const PageId& id);
+  /// Those that may hold a sequence of `first` to `last`.
+  void read_pages(Queue& queue, std::uint64_t first, std::uint64_t last);
+  /// Takes: null for what cannot be read.
+  void put_back(Queue& queue, const PageId& id, const QueuePageRecord* image);
+  /// The page and its entries have left the queue.
+  void release_written(Queue& queue, const WrittenPage& page);
+  /// Drops those that are not here and lie between two sequences, with their entries.
+  void drop_pages(Queue& queue, std::uint64_t first, std::uint64_t last);
+  /// All that are not here, and those that are lost.
+  void drop_all_pages(Queue& queue);
 
   // cleaner.cpp
-  void begin_cleaning(std::uint32_t segment);
+  bool fetch_pages_to_clean();
+  void gather_moves();
   std::optional<Entry> holder_of(const Move& move, const Move::Holder& holder) const;
   void read_moves();
   void on_move_read(Move move, const ContentPtr& content);
@@ -353,7 +387,8 @@ class Broker::Inside {
   const Limits limits;
   const Permissions& permissions;
 
-  std::uint64_t index_bytes = 0;  ///< memory that the queues' indexes take; outlives them
+  std::uint64_t index_bytes = 0;  ///< memory that deduplication's windows take; outlives them
+  std::uint64_t page_bytes = 0;   ///< that the queues' pages take; outlives them
   std::map<std::string, VirtualHost, std::less<>> hosts;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
   std::unordered_map<std::uint64_t, Queue*> queues_by_id;
@@ -386,6 +421,12 @@ class Broker::Inside {
 
   std::map<FetchTicket, DeadLetterJob> dead_letters;
   std::unordered_map<FetchTicket, Load> loads;
+  std::unordered_map<FetchTicket, PageLoad> page_loads;
+  std::vector<FullPage> full_pages;   ///< to be written out, the last first
+  std::size_t full_pages_max = 1024;  ///< then those that have left are forgotten
+  std::vector<FullPage> stuck_pages;  ///< that could not be written out
+  std::size_t commands_since_tried = 0;
+  PageCounts page_counts;
   std::unordered_map<FetchTicket, QueueId> releases;  // of delayed messages
   std::uint64_t last_ticket = 0;
 

@@ -11,7 +11,7 @@ Queue::Queue(QueueId queue_id, std::string host, std::string queue_name,
       name{std::move(queue_name)},
       arguments{std::move(queue_arguments)},
       table{std::move(queue_table)},
-      entries{arguments.priority_max, paging.page_entries_max, paging.memory_bytes} {
+      entries{arguments.priority_max, paging.page_entries_max, paging.page_bytes} {
   if (arguments.deduplication) window.emplace(*arguments.deduplication, paging.memory_bytes);
 }
 

@@ -22,7 +22,8 @@ class Queue {
  public:
   struct Paging {
     std::size_t page_entries_max;
-    std::uint64_t& memory_bytes;  ///< of all indexes
+    std::uint64_t& page_bytes;    ///< of all indexes
+    std::uint64_t& memory_bytes;  ///< of all else
   };
   Queue(QueueId id, std::string virtual_host, std::string name, QueueArguments arguments,
         wire::Table table, Paging paging);

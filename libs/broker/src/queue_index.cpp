@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 
 #include "pronto/base/assert.hpp"
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::size_t slots_kept_max = 64;  // of a queue that has run empty
 constexpr std::size_t slots_sparse_min = 64;
+constexpr std::size_t wanted_to_expire_max = 4;  // pages of a queue at a time
 
 }  // namespace
 
@@ -34,9 +36,12 @@ const QueueIndex::Level& QueueIndex::level_of(std::uint8_t priority) const {
 }
 
 void QueueIndex::count_memory(Page& page) {
-  const auto bytes = static_cast<std::uint32_t>(sizeof(Page) + sizeof(void*) +
-                                                page.slots.capacity() * sizeof(Slot) +
-                                                page.expires.capacity() * sizeof(std::int64_t));
+  std::size_t size = sizeof(Page) + sizeof(void*) + page.slots.capacity() * sizeof(Slot) +
+                     page.expires.capacity() * sizeof(std::int64_t);
+  if (page.written) {
+    size += sizeof(WrittenPage) + page.written->segments.capacity() * sizeof(SegmentUse);
+  }
+  const auto bytes = static_cast<std::uint32_t>(size);
   memory_bytes_ += bytes;
   memory_bytes_ -= page.counted_bytes;
   page.counted_bytes = bytes;
@@ -57,12 +62,38 @@ void QueueIndex::count_ready(Level& level, const Slot& slot, bool is_more) {
   }
 }
 
-void QueueIndex::append(const Entry& entry) {
+void QueueIndex::count_page(Level& level, const WrittenPage& page, bool is_more) {
+  const auto number = static_cast<std::size_t>(&level - levels_.data());
+  const std::uint64_t bit = std::uint64_t{1} << (number % 64);
+  const std::uint64_t count = is_more ? page.count : 0 - std::uint64_t{page.count};
+  ready_count_ += count;
+  live_count_ += count;
+  level.ready_count += count;
+  level.live_count += count;
+  ready_bytes_ += is_more ? page.body_bytes : 0 - page.body_bytes;
+  if (level.ready_count > 0) {
+    ready_levels_[number / 64] |= bit;
+  } else {
+    ready_levels_[number / 64] &= ~bit;
+  }
+}
+
+std::optional<EntryId> QueueIndex::append(const Entry& entry) {
   Level& level = level_of(entry.priority);
-  const bool needs_page = level.pages.empty() ||
+  // The one behind it may be gone, and not all pages are full: none takes more behind the cursor.
+  const bool needs_page = level.pages.empty() || level.pages.back()->written ||
+                          level.cursor.page >= level.pages.size() ||
                           level.pages.back()->slots.size() >= page_entries_max_ ||
                           entry.sequence - level.pages.back()->first_sequence > delta_max;
-  if (needs_page && !(level.pages.size() == 1 && level.pages.back()->slots.empty())) {
+  std::optional<EntryId> full;
+  const bool is_empty_one =
+      level.pages.size() == 1 && level.pages.back()->slots.empty() && !level.pages.back()->written;
+  if (needs_page && !is_empty_one) {
+    if (!level.pages.empty() && !level.pages.back()->written) {
+      Page& page = *level.pages.back();
+      page.full_upto = last_sequence_of(page);
+      full = EntryId{page.full_upto, page.priority};
+    }
     level.pages.push_back(std::make_unique<Page>());
     level.pages.back()->priority = static_cast<std::uint8_t>(&level - levels_.data());
   }
@@ -92,6 +123,7 @@ void QueueIndex::append(const Entry& entry) {
   ++level.live_count;
   ++live_count_;
   count_ready(level, page.slots.back(), true);
+  return full;
 }
 
 void QueueIndex::note_position(Page& page, std::uint64_t position) {
@@ -118,6 +150,7 @@ std::optional<QueueIndex::Place> QueueIndex::place_of(const Level& level,
   const auto number = page_of(level, sequence);
   if (!number) return std::nullopt;
   const Page& page = *level.pages[*number];
+  if (page.written) return std::nullopt;
   const auto& slots = page.slots;
   const std::uint64_t delta = sequence - page.first_sequence;
   if (slots.empty() || delta > slots.back().delta) return std::nullopt;
@@ -151,17 +184,18 @@ Entry QueueIndex::entry_at(const Level& level, Place place) const {
 }
 
 /// Where the oldest ready entry of a level that has one lies.
-QueueIndex::Place QueueIndex::first_ready(Level& level) {
+std::optional<QueueIndex::Place> QueueIndex::first_ready(Level& level) {
   if (level.returned_count > 0) {
     while (level.pages[level.returned_page]->returned_count == 0) ++level.returned_page;
     Page& page = *level.pages[level.returned_page];
     while (page.slots[page.returned_slot].is_removed || page.slots[page.returned_slot].is_out) {
       ++page.returned_slot;
     }
-    return {level.returned_page, page.returned_slot};
+    return Place{level.returned_page, page.returned_slot};
   }
   for (Place& at = level.cursor;; at = {at.page + 1, 0}) {
     PRONTO_ASSERT(at.page < level.pages.size());
+    if (level.pages[at.page]->written) return std::nullopt;
     const auto& slots = level.pages[at.page]->slots;
     for (; at.slot < slots.size(); ++at.slot) {
       if (!slots[at.slot].is_removed && !slots[at.slot].is_out) return at;
@@ -197,8 +231,7 @@ QueueIndex::Level* QueueIndex::lowest_ready() {
   return nullptr;
 }
 
-Entry QueueIndex::take_first(Level& level) {
-  const Place place = first_ready(level);
+Entry QueueIndex::take_at(Level& level, Place place) {
   const Entry entry = entry_at(level, place);
   take_out(level, place);
   return entry;
@@ -207,19 +240,25 @@ Entry QueueIndex::take_first(Level& level) {
 std::optional<Entry> QueueIndex::front() {
   Level* level = highest_ready();
   if (!level) return std::nullopt;
-  return entry_at(*level, first_ready(*level));
+  const auto place = first_ready(*level);
+  if (!place) return std::nullopt;
+  return entry_at(*level, *place);
 }
 
 Entry QueueIndex::take_front() {
   Level* level = highest_ready();
   PRONTO_ASSERT(level);
-  return take_first(*level);
+  const auto place = first_ready(*level);
+  PRONTO_ASSERT(place.has_value());
+  return take_at(*level, *place);
 }
 
-Entry QueueIndex::take_oldest() {
+std::optional<Entry> QueueIndex::take_oldest() {
   Level* level = lowest_ready();
-  PRONTO_ASSERT(level);
-  return take_first(*level);
+  if (!level) return std::nullopt;
+  const auto place = first_ready(*level);
+  if (!place) return std::nullopt;
+  return take_at(*level, *place);
 }
 
 std::optional<Entry> QueueIndex::take(EntryId id) {
@@ -247,8 +286,20 @@ void QueueIndex::give_back(EntryId id) {
             ? static_cast<std::uint32_t>(place->slot)
             : std::min(page.returned_slot, static_cast<std::uint32_t>(place->slot));
     ++page.returned_count;
+    if (level.ready_count == level.live_count) rewind(level);
   }
   if (!page.expires.empty()) set_expiry(page, page.expires[place->slot]);
+}
+
+void QueueIndex::rewind(Level& level) {
+  const Place first = *first_ready(level);
+  for (std::size_t number = first.page; level.returned_count > 0; ++number) {
+    Page& page = *level.pages[number];
+    level.returned_count -= page.returned_count;
+    page.returned_count = 0;
+  }
+  level.cursor = first;
+  level.returned_page = first.page;
 }
 
 void QueueIndex::remove(EntryId id) {
@@ -289,8 +340,16 @@ void QueueIndex::tidy(Level& level, std::size_t number) {
   }
 }
 
+void QueueIndex::drop_written(Level& level, std::size_t number) {
+  count_page(level, *level.pages[number]->written, false);
+  drop_page(level, number);
+  if (level.live_count == 0) clear(level);
+}
+
 void QueueIndex::drop_page(Level& level, std::size_t number) {
   forget_expiry(*level.pages[number]);
+  if (level.pages[number]->written) --written_out_count_;
+  if (level.pages[number]->is_wanted_to_expire) --wanted_to_expire_count_;
   memory_bytes_ -= level.pages[number]->counted_bytes;
   level.pages.erase(level.pages.begin() + static_cast<std::ptrdiff_t>(number));
   if (level.cursor.page > number) {
@@ -354,11 +413,18 @@ void QueueIndex::forget_expiry(Page& page) {
   page.next_expiry = 0;
 }
 
-std::vector<Entry> QueueIndex::take_expired(std::int64_t now) {
+std::vector<Entry> QueueIndex::take_expired(std::int64_t now, std::vector<PageId>& wanted) {
   std::vector<Entry> entries;
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
     Page& page = *expiries_.begin()->second;
+    if (page.written && wanted_to_expire_count_ >= wanted_to_expire_max) break;
     forget_expiry(page);
+    if (page.written) {
+      page.is_wanted_to_expire = true;
+      ++wanted_to_expire_count_;
+      if (!std::exchange(page.is_on_its_way, true)) wanted.push_back(id_of(page));
+      continue;
+    }
     Level& level = levels_[page.priority];
     Place at{*page_of(level, page.first_sequence), 0};
     std::int64_t next = 0;
@@ -378,7 +444,8 @@ std::vector<Entry> QueueIndex::take_expired(std::int64_t now) {
 }
 
 std::optional<std::int64_t> QueueIndex::next_expiry() const {
-  if (expiries_.empty()) return std::nullopt;
+  // What is on its way is looked at when it comes, and then the rest.
+  if (expiries_.empty() || wanted_to_expire_count_ > 0) return std::nullopt;
   return expiries_.begin()->first;
 }
 
@@ -415,13 +482,222 @@ void QueueIndex::set_delivery_count(EntryId id, std::uint32_t count) {
   delivery_counts_[id.sequence] = count;
 }
 
-std::vector<QueueIndex::Seen> QueueIndex::look(std::uint64_t from, std::size_t count_max) const {
+bool QueueIndex::has_counts(const Page& page) const {
+  if (delivery_counts_.size() < page.slots.size()) {
+    return std::ranges::any_of(delivery_counts_, [&](const auto& one) {
+      return one.first >= page.first_sequence && one.first <= last_sequence_of(page);
+    });
+  }
+  return std::ranges::any_of(page.slots, [&](const Slot& slot) {
+    return delivery_counts_.contains(page.first_sequence + slot.delta);
+  });
+}
+
+bool QueueIndex::has_full_page(EntryId last) const {
+  const Level& level = level_of(last.priority);
+  const auto number = page_of(level, last.sequence);
+  if (!number) return false;
+  const Page& page = *level.pages[*number];
+  return !page.written && page.full_upto == last.sequence;
+}
+
+std::vector<Entry> QueueIndex::to_write_out(EntryId id) const {
+  const Level& level = level_of(id.priority);
+  const auto number = page_of(level, id.sequence);
+  if (!number || *number + 1 >= level.pages.size()) return {};
+  if (*number == level.cursor.page || *number == level.cursor.page + 1) return {};
+  const Page& page = *level.pages[*number];
+  if (page.written || page.returned_count > 0) return {};
+  const bool has_to_stay = std::ranges::any_of(page.slots, [](const Slot& slot) {
+    return !slot.is_removed && (slot.is_out || !slot.is_journaled || slot.position >> 62U != 0);
+  });
+  if (has_to_stay || has_counts(page)) return {};
+  std::vector<Entry> entries;
+  entries.reserve(page.live_count);
+  for (Place at{*number, 0}; at.slot < page.slots.size(); ++at.slot) {
+    if (!page.slots[at.slot].is_removed) entries.push_back(entry_at(level, at));
+  }
+  return entries;
+}
+
+void QueueIndex::write_out(EntryId id, QueueId queue, const PageRef& image) {
+  Level& level = level_of(id.priority);
+  Page& page = *level.pages[*page_of(level, id.sequence)];
+  auto written = std::make_unique<WrittenPage>();
+  written->queue = queue;
+  written->priority = page.priority;
+  written->count = page.live_count;
+  written->image = image;
+  std::map<std::uint32_t, SegmentUse> segments;
+  for (std::size_t i = 0; i < page.slots.size(); ++i) {
+    const Slot& slot = page.slots[i];
+    if (slot.is_removed) continue;
+    const std::uint64_t sequence = page.first_sequence + slot.delta;
+    if (written->first_sequence == 0) written->first_sequence = sequence;
+    written->last_sequence = sequence;
+    written->body_bytes += slot.bytes;
+    const auto segment = static_cast<std::uint32_t>(slot.position >> 32U);
+    SegmentUse& use = segments.try_emplace(segment, SegmentUse{segment, 0, 0}).first->second;
+    ++use.entry_count;
+    use.body_bytes += slot.bytes;
+    const std::int64_t expires = page.expires.empty() ? 0 : page.expires[i];
+    if (expires != 0 && (written->next_expiry == 0 || expires < written->next_expiry)) {
+      written->next_expiry = expires;
+    }
+  }
+  written->segments.reserve(segments.size());
+  for (const auto& [number, use] : segments) written->segments.push_back(use);
+  page.first_sequence = written->first_sequence;
+  page.slots = {};
+  page.expires = {};
+  page.returned_slot = 0;
+  page.written = std::move(written);
+  ++written_out_count_;
+  count_memory(page);
+}
+
+std::optional<std::size_t> QueueIndex::find_written(const PageId& id) const {
+  const Level& level = level_of(id.priority);
+  const auto number = page_of(level, id.first_sequence);
+  if (!number) return std::nullopt;
+  const Page& page = *level.pages[*number];
+  if (!page.written || page.written->image != id.image) return std::nullopt;
+  return number;
+}
+
+std::optional<PageId> QueueIndex::missing() {
+  if (written_out_count_ == 0) return std::nullopt;
+  Level* level = highest_ready();
+  if (!level) return std::nullopt;
+  const std::size_t end = std::min(level->cursor.page + 2, level->pages.size());
+  for (std::size_t number = level->cursor.page; number < end; ++number) {
+    Page& page = *level->pages[number];
+    if (page.written && !std::exchange(page.is_on_its_way, true)) return id_of(page);
+  }
+  return std::nullopt;
+}
+
+std::optional<PageId> QueueIndex::missing_oldest() {
+  Level* level = lowest_ready();
+  if (!level || first_ready(*level)) return std::nullopt;
+  return id_of(*level->pages[level->cursor.page]);
+}
+
+std::vector<PageId> QueueIndex::missing_between(std::uint64_t first, std::uint64_t last) const {
+  std::vector<PageId> pages;
+  if (written_out_count_ == 0) return pages;
+  for (const Level& level : levels_) {
+    for (std::size_t number = page_of(level, first).value_or(0);
+         number < level.pages.size() && level.pages[number]->first_sequence <= last; ++number) {
+      const Page& page = *level.pages[number];
+      if (page.written && page.written->last_sequence >= first) pages.push_back(id_of(page));
+    }
+  }
+  return pages;
+}
+
+std::vector<PageId> QueueIndex::missing_in(std::uint32_t segment) const {
+  std::vector<PageId> pages;
+  if (written_out_count_ == 0) return pages;
+  for (const Level& level : levels_) {
+    for (const auto& page : level.pages) {
+      if (!page->written) continue;
+      const bool is_there =
+          static_cast<std::uint64_t>(page->written->image.position) >> 32U == segment ||
+          std::ranges::binary_search(page->written->segments, segment, {}, &SegmentUse::segment);
+      if (is_there) pages.push_back(id_of(*page));
+    }
+  }
+  return pages;
+}
+
+bool QueueIndex::set_on_its_way(const PageId& id) {
+  const auto number = find_written(id);
+  return number && !std::exchange(level_of(id.priority).pages[*number]->is_on_its_way, true);
+}
+
+const WrittenPage* QueueIndex::find_page(const PageId& id) const {
+  const auto number = find_written(id);
+  return number ? level_of(id.priority).pages[*number]->written.get() : nullptr;
+}
+
+std::optional<WrittenPage> QueueIndex::put_back(const PageId& id,
+                                                std::span<const QueuePageRecord::Entry> entries) {
+  const auto number = find_written(id);
+  if (!number) return std::nullopt;
+  Page& page = *level_of(id.priority).pages[*number];
+  const WrittenPage was = std::move(*page.written);
+  page.written.reset();
+  page.is_on_its_way = false;
+  if (std::exchange(page.is_wanted_to_expire, false)) --wanted_to_expire_count_;
+  --written_out_count_;
+  page.full_upto = was.last_sequence;
+  forget_expiry(page);
+  forget_positions(page);
+  page.slots.reserve(entries.size());
+  for (const QueuePageRecord::Entry& entry : entries) {
+    page.slots.push_back(
+        {.position = static_cast<std::uint64_t>(entry.body.position),
+         .bytes = entry.body.bytes,
+         .delta = static_cast<std::uint32_t>(entry.sequence - page.first_sequence) & delta_max,
+         .is_removed = 0,
+         .is_out = 0,
+         .is_journaled = 1});
+    note_position(page, page.slots.back().position);
+    if (entry.expires_at == 0) continue;
+    page.expires.resize(entries.size());
+    page.expires[page.slots.size() - 1] = entry.expires_at;
+    set_expiry(page, entry.expires_at);
+  }
+  count_memory(page);
+  return was;
+}
+
+void QueueIndex::lose(const PageId& id) {
+  const auto number = find_written(id);
+  if (!number) return;
+  Level& level = level_of(id.priority);
+  lost_.push_back(*level.pages[*number]->written);
+  drop_written(level, *number);
+}
+
+void QueueIndex::append_written(WrittenPage page) {
+  Level& level = level_of(page.priority);
+  if (level.live_count == 0 && !level.pages.empty()) drop_page(level, 0);
+  level.pages.push_back(std::make_unique<Page>());
+  Page& made = *level.pages.back();
+  made.priority = static_cast<std::uint8_t>(&level - levels_.data());
+  made.first_sequence = page.first_sequence;
+  made.live_count = page.count;
+  set_expiry(made, page.next_expiry);
+  count_page(level, page, true);
+  made.written = std::make_unique<WrittenPage>(std::move(page));
+  ++written_out_count_;
+  count_memory(made);
+}
+
+std::vector<QueueIndex::Seen> QueueIndex::look(std::uint64_t from, std::size_t count_max,
+                                               const ReadPage& read) const {
   std::vector<Seen> seen;
   for (const Level& level : levels_) {
     std::size_t count = 0;
-    for (Place at; at.page < level.pages.size(); ++at.page) {
+    for (Place at; at.page < level.pages.size() && count < count_max; ++at.page) {
       const Page& page = *level.pages[at.page];
-      if (page.slots.empty() || page.first_sequence + page.slots.back().delta < from) continue;
+      if (last_sequence_of(page) < from) continue;
+      if (page.written) {
+        const auto entries = read(page.written->image);
+        if (!entries) continue;
+        for (const QueuePageRecord::Entry& one : entries->entries) {
+          if (one.sequence < from || count >= count_max) continue;
+          Entry entry;
+          entry.sequence = one.sequence;
+          entry.body = one.body;
+          entry.priority = page.priority;
+          seen.push_back({entry, false});
+          ++count;
+        }
+        continue;
+      }
       for (at.slot = 0; at.slot < page.slots.size() && count < count_max; ++at.slot) {
         const Slot& slot = page.slots[at.slot];
         if (slot.is_removed || page.first_sequence + slot.delta < from) continue;

@@ -2,14 +2,18 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "pronto/base/result.hpp"
+#include "pronto/broker/records.hpp"
 #include "pronto/broker/types.hpp"
 
 namespace pronto::broker {
@@ -33,6 +37,13 @@ struct Entry {
   EntryId id() const noexcept { return {sequence, priority}; }
 };
 
+/// Which page of a queue's index is meant, of those that were written out.
+struct PageId {
+  std::uint8_t priority = 0;
+  std::uint64_t first_sequence = 0;
+  PageRef image;
+};
+
 /// The entries of a queue, ready ones and those that are out, by priority and then by sequence.
 ///
 /// An entry is 16 bytes in a page of its priority, so that a backlog of millions fits into memory:
@@ -44,6 +55,14 @@ struct Entry {
 ///
 /// It stays where it is while it is out, so what was requeued is at its place again. What few have,
 /// an expiry or a delivery count, lies beside.
+///
+/// A page that is full, and far from what is delivered next, may be written out by the owner; what
+/// stays of it is where it is and what it comes to. Its entries are ready and are counted, but none
+/// of them is found before the page is here again.
+///
+///     here --write_out--> out on the disk --put_back--> here
+///                              \\--lose--> lost: not counted any more, kept for a purge
+///
 /// Runs on: the engine's thread. Invariant: an entry is ready or out, never both.
 class QueueIndex {
  public:
@@ -54,24 +73,29 @@ class QueueIndex {
   QueueIndex(const QueueIndex&) = delete;
   QueueIndex& operator=(const QueueIndex&) = delete;
 
-  /// Adds a ready entry, whose sequence is beyond those of all others.
-  void append(const Entry& entry);
+  /// Adds a ready entry, whose sequence is beyond those of all others. Returns: the last entry of
+  /// the page that was full, if it was.
+  std::optional<EntryId> append(const Entry& entry);
 
   std::size_t ready_count() const noexcept { return ready_count_; }
   std::uint64_t ready_bytes() const noexcept { return ready_bytes_; }
   /// Entries, ready and out.
   std::size_t live_count() const noexcept { return live_count_; }
 
-  /// The ready entry that would be delivered next.
+  /// The ready entry that would be delivered next; nothing, too, while it is in a page that is not
+  /// here, see `missing`.
   std::optional<Entry> front();
-  /// Takes it out. Not on a queue without any.
+  /// Takes it out. Not without any.
   Entry take_front();
-  /// Takes out the oldest ready entry of the lowest priority: what drop-head drops.
-  Entry take_oldest();
+  /// Takes out the oldest ready entry of the lowest priority, which is what drop-head drops.
+  /// Returns: nothing when it is in a page that is not here, see `missing_oldest`.
+  std::optional<Entry> take_oldest();
   /// Takes out a ready entry. Returns: nothing when it is not ready.
   std::optional<Entry> take(EntryId id);
-  /// Takes out all that have expired by `now`, milliseconds since 1970.
-  std::vector<Entry> take_expired(std::int64_t now);
+  /// Takes out all that have expired by `now`, milliseconds since 1970. Those in pages that are not
+  /// here are wanted first: the next of these pages are added to `wanted`, and no more while they
+  /// are on their way.
+  std::vector<Entry> take_expired(std::int64_t now, std::vector<PageId>& wanted);
   /// When that has to be asked next: not after the next entry expires.
   std::optional<std::int64_t> next_expiry() const;
   /// An entry that is out is ready again, at its place.
@@ -79,7 +103,7 @@ class QueueIndex {
   /// An entry, ready or out, has left the queue.
   void remove(EntryId id);
 
-  /// Returns: an entry, ready or out.
+  /// Returns: an entry, ready or out, that is here.
   std::optional<Entry> find(EntryId id) const;
   /// As `find`, of whatever priority.
   std::optional<Entry> find(std::uint64_t sequence) const;
@@ -90,37 +114,81 @@ class QueueIndex {
   /// All entries up to here may have been delivered before.
   void set_redelivered_upto(std::uint64_t sequence) noexcept { redelivered_upto_ = sequence; }
 
-  /// Shows the entries that would be delivered next, in that order, while `see` returns true.
+  // Pages that are written out.
+  /// Whether the page that was full with this entry is here.
+  bool has_full_page(EntryId last) const;
+  /// The entries of the page that holds `id`, to be written out; nothing when it has to stay: the
+  /// last one, the one that deliveries are at and the next, and those with entries that are out,
+  /// have a delivery count, or have no body in the journal.
+  std::vector<Entry> to_write_out(EntryId id) const;
+  /// They are written at `image`, and leave the memory.
+  void write_out(EntryId id, QueueId queue, const PageRef& image);
+  /// Of pages that are not here, without those that are lost.
+  std::size_t written_out_count() const noexcept { return written_out_count_; }
+  /// The next page that deliveries are to come to, if it is not here and not on its way: it is
+  /// on its way then.
+  std::optional<PageId> missing();
+  /// The page with the oldest entry of the lowest priority, if it is not here.
+  std::optional<PageId> missing_oldest();
+  /// Those that may hold an entry with a sequence of `first` to `last`; not all of it need be.
+  std::vector<PageId> missing_between(std::uint64_t first, std::uint64_t last) const;
+  /// Those that refer to a segment of the journal, or lie in it.
+  std::vector<PageId> missing_in(std::uint32_t segment) const;
+  /// It is being fetched. Returns: whether it was not before.
+  bool set_on_its_way(const PageId& id);
+  /// What is known of a page that is not here; null when there is none any more at this place.
+  const WrittenPage* find_page(const PageId& id) const;
+  /// Its entries are here again. Returns: what it was; nothing when there is none any more.
+  std::optional<WrittenPage> put_back(const PageId& id,
+                                      std::span<const QueuePageRecord::Entry> entries);
+  /// It cannot be read.
+  void lose(const PageId& id);
+  bool has_lost() const noexcept { return !lost_.empty(); }
+  /// Those that cannot be read, no longer kept then.
+  std::vector<WrittenPage> take_lost() { return std::exchange(lost_, {}); }
+  /// A recovery's: a page that was written out, all of it behind the entries of its priority.
+  void append_written(WrittenPage page);
+  /// Drops pages that are not here for which `is_meant(page)` is true, with their entries.
+  template <class Is>
+  void drop_written_if(Is is_meant);
+
+  /// Shows the entries that would be delivered next, in that order, while `see` returns true; as
+  /// far as they are here.
   template <class See>
   void for_each_next(See see) const;
-  /// Removes the entries for which `is_meant(entry, is_out)` is true; asked once for each.
+  /// Removes the entries that are here for which `is_meant(entry, is_out)` is true; asked once for
+  /// each.
   template <class Is>
   void remove_if(Is is_meant);
   /// Of the newest entry of a priority; 0: none.
   std::uint64_t last_sequence(std::uint8_t priority) const {
     const Level& level = level_of(priority);
-    if (level.pages.empty() || level.pages.back()->slots.empty()) return 0;
-    return level.pages.back()->first_sequence + level.pages.back()->slots.back().delta;
+    return level.pages.empty() ? 0 : last_sequence_of(*level.pages.back());
   }
-  /// Shows all entries, ready and out: by priority, then by sequence.
-  template <class See>
-  void for_each(See see) const {
+  /// Shows all entries, ready and out, and the pages that are not here: by priority, then by
+  /// sequence. Those that are lost come last.
+  template <class See, class SeePage>
+  void for_each(See see, SeePage see_page) const {
     for (const Level& level : levels_) {
       for (Place at; at.page < level.pages.size(); ++at.page) {
         const Page& page = *level.pages[at.page];
+        if (page.written) see_page(*page.written);
         for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
           if (!page.slots[at.slot].is_removed) see(entry_at(level, at));
         }
       }
     }
+    for (const WrittenPage& page : lost_) see_page(page);
   }
-  /// Shows the entries, ready and out, whose bodies lie in a segment of the journal.
+  /// Shows the entries, ready and out, whose bodies lie in a segment of the journal: of the pages
+  /// that are here.
   template <class See>
   void for_each_in(std::uint32_t segment, See see) {
     const auto segment_of = [](std::uint64_t position) { return position >> 32U; };
     for (const Level& level : levels_) {
       for (Place at; at.page < level.pages.size(); ++at.page) {
         Page& page = *level.pages[at.page];
+        if (page.written) continue;
         if (segment < segment_of(page.lowest) || segment > segment_of(page.highest)) continue;
         // Entries have moved since, or left: so it is seen where they are now.
         forget_positions(page);
@@ -137,8 +205,10 @@ class QueueIndex {
     Entry entry;
     bool is_out = false;
   };
-  /// Up to `count_max` entries from the sequence `from` on.
-  std::vector<Seen> look(std::uint64_t from, std::size_t count_max) const;
+  /// Up to `count_max` entries from the sequence `from` on. Takes: how to read a page that is not
+  /// here, and stays so.
+  using ReadPage = std::function<Result<QueuePageRecord>(const PageRef& image)>;
+  std::vector<Seen> look(std::uint64_t from, std::size_t count_max, const ReadPage& read) const;
 
  private:
   static constexpr std::uint64_t nowhere = std::numeric_limits<std::uint64_t>::max();
@@ -157,9 +227,13 @@ class QueueIndex {
     // Between them lie the positions of its bodies, as far as they are known.
     std::uint64_t lowest = nowhere;
     std::uint64_t highest = 0;
-    std::vector<Slot> slots;            // by delta
-    std::vector<std::int64_t> expires;  // beside the slots; empty while none expires
-    std::int64_t next_expiry = 0;       // not after the first of its ready ones; 0: none
+    std::vector<Slot> slots;               // by delta
+    std::vector<std::int64_t> expires;     // beside the slots; empty while none expires
+    std::int64_t next_expiry = 0;          // not after the first of its ready ones; 0: none
+    std::unique_ptr<WrittenPage> written;  // then without slots
+    std::uint64_t full_upto = 0;           // its last entry when it was full; 0: it was not
+    bool is_on_its_way = false;
+    bool is_wanted_to_expire = false;
     std::uint32_t live_count = 0;
     std::uint32_t returned_count = 0;  // ready, and before the level's cursor
     std::uint32_t returned_slot = 0;   // none of them before it
@@ -184,6 +258,18 @@ class QueueIndex {
   Level& level_of(std::uint8_t priority);
   const Level& level_of(std::uint8_t priority) const;
   std::optional<Place> place_of(const Level& level, std::uint64_t sequence) const;
+  static std::uint64_t last_sequence_of(const Page& page) {
+    if (page.written) return page.written->last_sequence;
+    return page.slots.empty() ? 0 : page.first_sequence + page.slots.back().delta;
+  }
+  /// The page that is not here, and its number, or null.
+  std::optional<std::size_t> find_written(const PageId& id) const;
+  static PageId id_of(const Page& page) {
+    return {page.priority, page.first_sequence, page.written->image};
+  }
+  void count_page(Level& level, const WrittenPage& page, bool is_more);
+  void drop_written(Level& level, std::size_t page);
+  bool has_counts(const Page& page) const;
   Entry entry_at(const Level& level, Place place) const;
   static Slot& slot_at(Level& level, Place place) {
     return level.pages[place.page]->slots[place.slot];
@@ -193,8 +279,11 @@ class QueueIndex {
   /// The level of the highest priority that has a ready entry, or null; or of the lowest.
   Level* highest_ready();
   Level* lowest_ready();
-  static Place first_ready(Level& level);
-  Entry take_first(Level& level);
+  /// Nothing when its page is not here.
+  static std::optional<Place> first_ready(Level& level);
+  Entry take_at(Level& level, Place place);
+  /// What was given back, and all before it has left or is here: deliveries go on from there.
+  static void rewind(Level& level);
   void take_out(Level& level, Place place);
   void mark_removed(Level& level, Place place);
   void tidy(Level& level, std::size_t page);
@@ -216,6 +305,9 @@ class QueueIndex {
   std::uint64_t ready_bytes_ = 0;
   std::size_t live_count_ = 0;
   std::uint64_t redelivered_upto_ = 0;
+  std::size_t written_out_count_ = 0;  // pages
+  std::size_t wanted_to_expire_count_ = 0;
+  std::vector<WrittenPage> lost_;
   std::unordered_map<std::uint64_t, std::uint32_t> delivery_counts_;  // that are not 0
   std::set<std::pair<std::int64_t, Page*>> expiries_;                 // of pages
 };
@@ -238,6 +330,7 @@ void QueueIndex::for_each_next(See see) const {
     }
     for (Place at = level.cursor; at.page < level.pages.size(); at = {at.page + 1, 0}) {
       const Page& page = *level.pages[at.page];
+      if (page.written) return;
       for (; at.slot < page.slots.size(); ++at.slot) {
         if (page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
         if (!see(entry_at(level, at))) return;
@@ -247,9 +340,23 @@ void QueueIndex::for_each_next(See see) const {
 }
 
 template <class Is>
+void QueueIndex::drop_written_if(Is is_meant) {
+  for (Level& level : levels_) {
+    for (std::size_t page = level.pages.size(); page-- > 0;) {
+      if (page >= level.pages.size() || !level.pages[page]->written) continue;
+      if (is_meant(std::as_const(*level.pages[page]->written))) drop_written(level, page);
+    }
+  }
+}
+
+template <class Is>
 void QueueIndex::remove_if(Is is_meant) {
   for (Level& level : levels_) {
     for (std::size_t page = 0; page < level.pages.size() && level.live_count > 0;) {
+      if (level.pages[page]->written) {
+        ++page;
+        continue;
+      }
       for (std::size_t slot = 0; slot < level.pages[page]->slots.size(); ++slot) {
         const Slot& one = level.pages[page]->slots[slot];
         if (one.is_removed || !is_meant(entry_at(level, {page, slot}), one.is_out != 0)) continue;

@@ -224,7 +224,45 @@ struct Put {
       position = at;
     }
   }
+  void operator()(const IndexPageRecord& record) const { (*this)(record.page); }
+  void operator()(const WrittenPage& page) const {
+    put(out, page.queue);
+    put(out, page.priority);
+    put(out, page.first_sequence);
+    put(out, page.last_sequence);
+    put(out, page.count);
+    put(out, page.body_bytes);
+    put(out, page.next_expiry);
+    put(out, page.image.position);
+    put(out, page.image.bytes);
+    for (const SegmentUse& use : page.segments) {
+      put(out, use.segment);
+      put(out, use.entry_count);
+      put(out, use.body_bytes);
+    }
+  }
 };
+
+WrittenPage take_written_page(Source& source) {
+  WrittenPage page;
+  page.queue = source.take<QueueId>();
+  page.priority = source.take<std::uint8_t>();
+  page.first_sequence = source.take<std::uint64_t>();
+  page.last_sequence = source.take<std::uint64_t>();
+  page.count = source.take<std::uint32_t>();
+  page.body_bytes = source.take<std::uint64_t>();
+  page.next_expiry = source.take<std::int64_t>();
+  page.image.position = source.take<BodyPosition>();
+  page.image.bytes = source.take<std::uint32_t>();
+  while (!source.is_done() && !source.has_failed()) {
+    SegmentUse use;
+    use.segment = source.take<std::uint32_t>();
+    use.entry_count = source.take<std::uint64_t>();
+    use.body_bytes = source.take<std::uint64_t>();
+    page.segments.push_back(use);
+  }
+  return page;
+}
 
 QueuePageRecord take_page(Source& source) {
   QueuePageRecord page;
@@ -261,8 +299,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<16, Record>, MovedRecord> &&
-              static_cast<int>(RecordType::moved) == 17);
+static_assert(std::is_same_v<std::variant_alternative_t<18, Record>, WrittenPage> &&
+              static_cast<int>(RecordType::written_page) == 19);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -375,6 +413,12 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
     }
     case RecordType::queue_page:
       record = take_page(source);
+      break;
+    case RecordType::index_page:
+      record = IndexPageRecord{take_page(source)};
+      break;
+    case RecordType::written_page:
+      record = take_written_page(source);
       break;
     case RecordType::moved: {
       MovedRecord moved;

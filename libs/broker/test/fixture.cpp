@@ -163,6 +163,57 @@ Appended Outside::append(std::span<const Record> records, Awaited awaited) {
   return appended;
 }
 
+std::optional<PageRef> Outside::write_page(QueuePageRecord page) {
+  if (!journal_has_room) return std::nullopt;
+  const Unit unit{.sequence = ++last_sequence_, .records = {}};
+  StoredRecord stored{RecordType::index_page, BodyPosition{unit.sequence << 32U}, {}};
+  append_payload(stored.payload, IndexPageRecord{std::move(page)});
+  const PageRef at{stored.position, static_cast<std::uint32_t>(stored.payload.size())};
+  units.push_back(unit);
+  units.back().records.push_back(std::move(stored));
+  pages.insert(at);
+  return at;
+}
+
+Result<QueuePageRecord> Outside::read_page(const PageRef& page) {
+  EXPECT_TRUE(pages.contains(page)) << "a page is read that was released";
+  const StoredRecord* record = find_record(page.position);
+  if (!record || !pages_are_readable) return Error::damaged;
+  const auto decoded = decode_record(record->type, record->payload);
+  if (!decoded) return decoded.error();
+  return std::get<IndexPageRecord>(*decoded).page;
+}
+
+void Outside::release_page(const PageRef& page, bool are_entries_gone) {
+  if (are_entries_gone && pages_are_readable) {
+    const auto gone = read_page(page);
+    ASSERT_TRUE(gone);
+    for (const QueuePageRecord::Entry& entry : gone->entries) release(entry.body);
+  }
+  EXPECT_EQ(pages.erase(page), 1U) << "a page is released that nobody needs";
+}
+
+const Outside::StoredRecord* Outside::find_record(BodyPosition position) const {
+  const std::uint64_t sequence = static_cast<std::uint64_t>(position) >> 32U;
+  const auto unit = std::ranges::lower_bound(units, sequence, {}, &Unit::sequence);
+  if (unit == units.end() || unit->sequence != sequence) return nullptr;
+  const auto record = std::ranges::find(unit->records, position, &StoredRecord::position);
+  return record == unit->records.end() ? nullptr : &*record;
+}
+
+/// The entries of a page hold their bodies after a restart.
+void Outside::hold(const QueuePageRecord& page) {
+  for (const QueuePageRecord::Entry& entry : page.entries) {
+    const StoredRecord* record = find_record(entry.body.position);
+    ASSERT_NE(record, nullptr);
+    Held& held = bodies_[entry.body.position];
+    const auto content = decode_body(record->payload);
+    ASSERT_TRUE(content);
+    held.content = *content;
+    ++held.holders;
+  }
+}
+
 BodyRef Outside::keep(const ContentPtr& content, std::uint32_t holders) {
   const BodyPosition position{kept_bit | ++last_kept_};
   bodies_[position] = {content, holders};
@@ -199,6 +250,8 @@ void Outside::crash(std::uint64_t sequence) {
   told.clear();
   deliveries.clear();
   fetches.clear();
+  page_fetches.clear();
+  pages.clear();
   room.clear();
   bodies_.clear();
   copies_.clear();
@@ -216,6 +269,14 @@ void Outside::adopt(const StoredRecord& record) {
     ASSERT_TRUE(decoded);
     const auto& enqueue = std::get<EnqueueRecord>(*decoded);
     ++bodies_[adopted_[adopted_.size() - 1 - enqueue.bodies_back]].holders;
+  } else if (record.type == RecordType::queue_page) {
+    hold(std::get<QueuePageRecord>(*decode_record(record.type, record.payload)));
+  } else if (record.type == RecordType::written_page) {
+    const auto page = std::get<WrittenPage>(*decode_record(record.type, record.payload));
+    pages.insert(page.image);
+    const auto image = read_page(page.image);
+    ASSERT_TRUE(image || !pages_are_readable);
+    if (image) hold(*image);
   } else if (record.type == RecordType::moved) {
     const auto decoded = decode_record(record.type, record.payload);
     ASSERT_TRUE(decoded);
@@ -404,9 +465,11 @@ void BrokerTest::make_durable(std::uint64_t sequence) {
 }
 
 void BrokerTest::settle() {
-  for (std::uint64_t last = 0; last != outside.last_sequence() || !outside.fetches.empty();) {
+  const auto is_idle = [this] { return outside.fetches.empty() && outside.page_fetches.empty(); };
+  for (std::uint64_t last = 0; last != outside.last_sequence() || !is_idle();) {
     last = outside.last_sequence();
     make_durable(last);
+    while (!outside.page_fetches.empty()) answer_page();
     while (!outside.fetches.empty()) answer_fetch();
   }
 }
@@ -418,18 +481,42 @@ void BrokerTest::answer_fetch() {
   broker->on_fetched(ticket, outside.read(body), now);
 }
 
+void BrokerTest::answer_page() {
+  ASSERT_FALSE(outside.page_fetches.empty());
+  const auto [page, ticket] = outside.page_fetches.front();
+  outside.page_fetches.pop_front();
+  // One that has come by another way meanwhile is not there any more.
+  const auto image = outside.pages.contains(page) ? outside.read_page(page) : Error::not_found;
+  broker->on_page(ticket, image ? std::optional{*image} : std::nullopt, now);
+}
+
+void BrokerTest::take_checkpoint() {
+  ASSERT_EQ(durable_upto, outside.last_sequence());
+  outside.checkpoint.clear();
+  outside.checkpoint_sequence = durable_upto;
+  broker->state([this](const Record& record) {
+    Outside::StoredRecord stored{type_of(record), {}, {}};
+    append_payload(stored.payload, record);
+    outside.checkpoint.push_back(std::move(stored));
+  });
+}
+
 void BrokerTest::crash() {
   broker.reset();
   connections.clear();
   outside.crash(durable_upto);
   start();
+  const auto tell = [this](const Outside::StoredRecord& record) {
+    outside.adopt(record);
+    const auto taken = broker->on_record(record.type, record.position, record.payload);
+    ASSERT_TRUE(taken) << "record of type " << static_cast<int>(record.type) << ": "
+                       << taken.error().message();
+  };
+  for (const Outside::StoredRecord& record : outside.checkpoint) tell(record);
   for (const Outside::Unit& unit : outside.units) {
-    for (const Outside::StoredRecord& record : unit.records) {
-      outside.adopt(record);
-      const auto taken = broker->on_record(record.type, record.position, record.payload);
-      ASSERT_TRUE(taken) << "record of type " << static_cast<int>(record.type) << " of unit "
-                         << unit.sequence << ": " << taken.error().message();
-    }
+    if (unit.sequence <= outside.checkpoint_sequence) continue;
+    SCOPED_TRACE(testing::Message() << "unit " << unit.sequence);
+    for (const Outside::StoredRecord& record : unit.records) tell(record);
   }
   broker->finish_recovery(now);
 }

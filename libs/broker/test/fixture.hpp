@@ -49,10 +49,16 @@ class Outside final : public Effects {
   std::vector<Delivered> deliveries;
   std::deque<Unit> units;
   std::deque<std::pair<BodyRef, FetchTicket>> fetches;
+  std::deque<std::pair<PageRef, FetchTicket>> page_fetches;
+  std::set<PageRef> pages;  ///< that the engine needs
+  /// What the last checkpoint has stated, and the units before it.
+  std::vector<StoredRecord> checkpoint;
+  std::uint64_t checkpoint_sequence = 0;
   std::map<ConnectionId, std::size_t> room;  ///< for so many deliveries; without an entry: endless
   bool journal_has_room = true;
   std::set<std::string> unreadable;  ///< bodies that cannot be read from the journal
   std::set<std::string> on_disk;     ///< bodies that are read from it when they are wanted
+  bool pages_are_readable = true;
   std::size_t appends_of_command = 0;
   std::size_t awaited_appends = 0;
 
@@ -75,6 +81,12 @@ class Outside final : public Effects {
     fetches.emplace_back(body, ticket);
   }
   void cache(const BodyRef& body, const ContentPtr& content) override;
+  std::optional<PageRef> write_page(QueuePageRecord page) override;
+  void fetch_page(const PageRef& page, FetchTicket ticket) override {
+    page_fetches.emplace_back(page, ticket);
+  }
+  Result<QueuePageRecord> read_page(const PageRef& page) override;
+  void release_page(const PageRef& page, bool are_entries_gone) override;
 
   /// Bodies that somebody still refers to, without copies: those just lie in the journal.
   std::size_t body_count() const { return bodies_.size(); }
@@ -98,6 +110,8 @@ class Outside final : public Effects {
   };
 
   void make_copy(BodyPosition position);
+  const StoredRecord* find_record(BodyPosition position) const;
+  void hold(const QueuePageRecord& page);
 
   std::map<BodyPosition, Held> bodies_;
   std::map<BodyPosition, ContentPtr> copies_;
@@ -213,6 +227,10 @@ class BrokerTest : public testing::Test {
   void make_durable(std::uint64_t sequence);
   /// Answers the oldest fetch.
   void answer_fetch();
+  /// Answers the oldest fetch of a page.
+  void answer_page();
+  /// What the units so far have come to is stated: a restart begins with that.
+  void take_checkpoint();
   /// The process ends, with what is durable on the disk, and starts again.
   void crash();
   void advance(milliseconds by);

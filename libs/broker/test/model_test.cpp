@@ -25,6 +25,7 @@ struct ModelMessage {
 class QueueModel : public BrokerTest {
  protected:
   void begin(std::uint64_t seed) {
+    is_deep_ = limits.page_bytes_max == 0;
     chance_ = std::make_unique<SeededRandom>(seed);
     peer_.emplace(open(1, 1));
     peer_->declare("q");
@@ -56,6 +57,7 @@ class QueueModel : public BrokerTest {
         return publish();
       default:
         if (chance_->below(10) == 0) return restart();
+        if (chance_->below(4) == 0) return take_checkpoint();
         return take();
     }
   }
@@ -75,8 +77,12 @@ class QueueModel : public BrokerTest {
 
  private:
   void publish() {
+    const std::uint64_t count = is_deep_ ? 1 + chance_->below(8) : 1;
+    for (std::uint64_t i = 0; i < count; ++i) publish_one();
+  }
+  void publish_one() {
     last_ = "publish";
-    ModelMessage message{.number = ++count_, .persistent = chance_->below(3) > 0};
+    ModelMessage message{.number = ++count_, .persistent = is_deep_ || chance_->below(3) > 0};
     MessageOptions options{.persistent = message.persistent};
     if (chance_->below(4) == 0) {
       const std::uint64_t ttl = 1 + chance_->below(200);
@@ -180,6 +186,7 @@ class QueueModel : public BrokerTest {
     });
   }
 
+  bool is_deep_ = false;  // a backlog whose pages are written out
   std::unique_ptr<SeededRandom> chance_;
   std::optional<Peer> peer_;
   std::vector<ModelMessage> ready_;
@@ -193,7 +200,8 @@ class Play final : public QueueModel {
  public:
   void TestBody() override {}
   void go(std::uint64_t seed, int steps) {
-    limits.page_entries_max = seed % 2 == 0 ? 5 : 4096;
+    limits.page_entries_max = seed % 2 == 0 ? 3 : 4096;
+    if (seed % 4 == 0) limits.page_bytes_max = 0;
     start();
     begin(seed);
     for (int i = 0; i < steps; ++i) {

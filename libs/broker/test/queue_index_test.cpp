@@ -113,6 +113,7 @@ class Model {
       : chance_{seed},
         levels_{static_cast<std::uint8_t>(seed % 3 == 0 ? 255 : seed % 3)},
         expires_{seed % 5 < 2},
+        writes_out_{seed % 7 < 4},
         index_{levels_, seed % 2 == 0 ? std::size_t{5} : std::size_t{200}, memory_} {}
 
   void step() {
@@ -125,8 +126,9 @@ class Model {
     if (what < 85) return give_back();
     if (what < 88) return take_oldest();
     if (what < 94) return take_any();
-    if (what < 98) return expire();
-    remove_some();
+    if (what < 97) return expire();
+    if (what < 98) return remove_some();
+    if (writes_out_) return write_out_or_drop();
   }
 
   void check() {
@@ -148,8 +150,16 @@ class Model {
     ASSERT_EQ(index_.live_count(), all_.size());
     std::vector<std::uint64_t> expected;
     for (const Known* one : ready) expected.push_back(one->entry.sequence);
-    ASSERT_EQ(next_of(index_), expected);
-    const auto seen = index_.look(0, all_.size() + 1);
+    std::vector<std::uint64_t> next = next_of(index_);
+    if (index_.written_out_count() > 0) {
+      ASSERT_LE(next.size(), expected.size());
+      next.insert(next.end(), expected.begin() + static_cast<std::ptrdiff_t>(next.size()),
+                  expected.end());
+    }
+    ASSERT_EQ(next, expected);
+    const auto seen = index_.look(0, all_.size() + 1, [this](const PageRef& page) {
+      return Result<QueuePageRecord>{images_.at(page)};
+    });
     ASSERT_EQ(seen.size(), all_.size());
     std::optional<std::int64_t> first_expiry;
     for (std::size_t i = 0; i < all_.size(); ++i) {
@@ -157,6 +167,10 @@ class Model {
       ASSERT_EQ(seen[i].entry.sequence, entry.sequence);
       ASSERT_EQ(seen[i].is_out, all_[i].is_out);
       ASSERT_EQ(seen[i].entry.body, entry.body);
+      if (!index_.find(entry.id())) {
+        ASSERT_FALSE(index_.missing_between(entry.sequence, entry.sequence).empty());
+        continue;
+      }
       ASSERT_EQ(seen[i].entry.delivery_count, entry.delivery_count);
       ASSERT_EQ(seen[i].entry.expires_at, entry.expires_at);
       ASSERT_EQ(seen[i].entry.is_journaled, entry.is_journaled);
@@ -170,6 +184,12 @@ class Model {
       ASSERT_LE(*index_.next_expiry(), *first_expiry);
     }
     const auto front = index_.front();
+    if (!ready.empty() && index_.written_out_count() > 0 && !front) {
+      const auto missing = index_.missing();
+      ASSERT_TRUE(missing);
+      put_back(*missing);
+      return;
+    }
     ASSERT_EQ(front.has_value(), !ready.empty());
     if (front) ASSERT_EQ(front->sequence, expected.front());
   }
@@ -183,7 +203,7 @@ class Model {
   void append() {
     last_ += 1 + (chance_.below(10) == 0 ? chance_.below(100) : 0);
     Entry entry = numbered(last_, static_cast<std::uint8_t>(chance_.below(levels_ + 1U)));
-    entry.is_journaled = chance_.below(2) == 0;
+    entry.is_journaled = writes_out_ || chance_.below(2) == 0;
     if (expires_ && chance_.below(3) > 0) {
       entry.expires_at = now_ + 1 + static_cast<std::int64_t>(chance_.below(300));
     }
@@ -204,6 +224,7 @@ class Model {
   }
   void take_front() {
     if (Known* one = first(true)) {
+      while (!index_.front()) put_back(*index_.missing());
       one->is_out = true;
       ASSERT_EQ(index_.take_front().sequence, one->entry.sequence);
     }
@@ -211,12 +232,19 @@ class Model {
   void take_oldest() {
     if (Known* one = first(false)) {
       one->is_out = true;
-      ASSERT_EQ(index_.take_oldest().sequence, one->entry.sequence);
+      auto taken = index_.take_oldest();
+      if (!taken) {
+        put_back(*index_.missing_oldest());
+        taken = index_.take_oldest();
+      }
+      ASSERT_TRUE(taken);
+      ASSERT_EQ(taken->sequence, one->entry.sequence);
     }
   }
   void take_any() {
     if (all_.empty()) return;
     Known& one = all_[chance_.below(all_.size())];
+    put_all_back(one.entry.sequence, one.entry.sequence);
     const auto taken = index_.take(one.entry.id());
     ASSERT_EQ(taken.has_value(), !one.is_out);
     one.is_out = true;
@@ -254,13 +282,20 @@ class Model {
       expected.push_back(one.entry.sequence);
     }
     std::vector<std::uint64_t> taken;
-    for (const Entry& entry : index_.take_expired(now_)) taken.push_back(entry.sequence);
+    std::vector<PageId> wanted;
+    do {
+      for (const PageId& page : std::exchange(wanted, {})) put_back(page);
+      for (const Entry& entry : index_.take_expired(now_, wanted)) {
+        taken.push_back(entry.sequence);
+      }
+    } while (!wanted.empty());
     std::ranges::sort(taken);
     ASSERT_EQ(taken, expected);
   }
   void remove_some() {
     const std::uint64_t modulus = 1 + chance_.below(3);
     const bool with_out = chance_.below(4) == 0;
+    put_all_back(0, last_);
     const auto is_meant = [&](std::uint64_t sequence, bool is_out) {
       return sequence % modulus == 0 && (with_out || !is_out);
     };
@@ -269,9 +304,48 @@ class Model {
     std::erase_if(all_, [&](const Known& one) { return is_meant(one.entry.sequence, one.is_out); });
   }
 
+  void write_out_or_drop() {
+    if (all_.empty()) return;
+    if (chance_.below(4) == 0) {
+      // Its messages are gone: dropped with it, or lost.
+      const auto pages = index_.missing_between(0, last_);
+      if (pages.empty()) return;
+      const PageId page = pages[chance_.below(pages.size())];
+      for (const QueuePageRecord::Entry& entry : images_.at(page.image).entries) {
+        std::erase_if(all_, [&](const Known& one) { return one.entry.sequence == entry.sequence; });
+      }
+      if (chance_.below(2) == 0) return index_.lose(page);
+      return index_.drop_written_if(
+          [&](const WrittenPage& one) { return one.image == page.image; });
+    }
+    for (int i = 0; i < 10; ++i) {
+      const EntryId id = all_[chance_.below(all_.size())].entry.id();
+      const std::vector<Entry> entries = index_.to_write_out(id);
+      if (entries.empty()) continue;
+      QueuePageRecord image{QueueId{1}, id.priority, {}};
+      for (const Entry& entry : entries) {
+        image.entries.push_back({entry.sequence, entry.body, entry.expires_at});
+      }
+      const PageRef at{BodyPosition{++last_image_ << 32U}, 10};
+      images_[at] = image;
+      index_.write_out(id, QueueId{1}, at);
+    }
+  }
+  void put_back(const PageId& page) {
+    const auto was = index_.put_back(page, images_.at(page.image).entries);
+    ASSERT_TRUE(was);
+    ASSERT_EQ(was->count, images_.at(page.image).entries.size());
+  }
+  void put_all_back(std::uint64_t first, std::uint64_t last) {
+    for (const PageId& page : index_.missing_between(first, last)) put_back(page);
+  }
+
   SeededRandom chance_;
   std::uint8_t levels_;
   bool expires_;
+  bool writes_out_;
+  std::map<PageRef, QueuePageRecord> images_;
+  std::uint64_t last_image_ = 0;
   std::uint64_t memory_ = 0;
   QueueIndex index_;
   std::vector<Known> all_;

@@ -22,6 +22,7 @@ namespace pronto::journal {
 //                                48  u32 CRC32C of it all, this field as 0
 //                                52  zeros up to 64
 inline constexpr std::uint16_t format_version = 2;
+inline constexpr std::uint64_t segment_bytes_max = 1024 * 1024 * 1024;
 inline constexpr std::size_t segment_header_bytes = 64;
 inline constexpr std::size_t batch_header_bytes = 64;
 inline constexpr std::size_t record_header_bytes = 16;
@@ -74,5 +75,8 @@ struct RecordView {
 void append_record(Bytes& batch, const Record& record, bool is_last);
 /// The record at `offset` of a sound batch; nothing at its end. Steps `offset` to the next.
 std::optional<RecordView> next_record(BytesView batch, std::size_t& offset);
+/// The payload of the record at `offset` of a segment.
+/// Errors: `Error::damaged`, the disk's. Blocks: on the disk.
+Result<Bytes> read_record(File& file, std::uint64_t offset);
 
 }  // namespace pronto::journal

@@ -393,7 +393,7 @@ Log::~Log() = default;
 
 Result<std::unique_ptr<Log>> Log::open(std::unique_ptr<Disk> disk, Options options,
                                        const Replay& replay) {
-  PRONTO_ASSERT(options.segment_bytes >= 4096 && options.segment_bytes <= 1024 * 1024 * 1024);
+  PRONTO_ASSERT(options.segment_bytes >= 4096 && options.segment_bytes <= segment_bytes_max);
   if (auto locked = disk->lock(); !locked) return locked.error();
   auto inside = std::make_unique<Inside>(std::move(disk), std::move(options));
   if (auto recovered = inside->recover(replay); !recovered) return recovered.error();
@@ -516,20 +516,7 @@ Result<Bytes> Log::read(Position position) {
     if (found == inside.files.end()) return Error::not_found;
     file = found->second;
   }
-  Bytes header(record_header_bytes);
-  auto got = file->read_at(offset, header);
-  if (!got) return got.error();
-  if (*got < header.size()) return Error::damaged;
-  const auto size = load<std::uint32_t>(header, 0);
-  const auto checksum = load<std::uint32_t>(header, 8);
-  // A type of 0 is no record's: nothing was written there.
-  const auto type = load<std::uint8_t>(header, 4);
-  if (type == 0 || size > inside.options.segment_bytes) return Error::damaged;
-  Bytes payload(size);
-  got = file->read_at(offset + record_header_bytes, payload);
-  if (!got) return got.error();
-  if (*got < size || crc32c(payload) != checksum) return Error::damaged;
-  return payload;
+  return read_record(*file, offset);
 }
 
 Sequence Log::durable_upto() const {

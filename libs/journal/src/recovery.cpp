@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "checkpoint_file.hpp"
+#include "fields.hpp"
 #include "log_inside.hpp"
+#include "pronto/base/crc32c.hpp"
 #include "pronto/base/log.hpp"
 #include "pronto/journal/inspect.hpp"
 
@@ -474,6 +476,29 @@ Result<void> inspect_batches(File& file, std::uint32_t segment, const FileView& 
 }
 
 }  // namespace
+
+Result<Bytes> read_record(File& file, std::uint64_t offset) {
+  Bytes header(record_header_bytes);
+  auto got = file.read_at(offset, header);
+  if (!got) return got.error();
+  if (*got < header.size()) return Error::damaged;
+  const auto bytes = load<std::uint32_t>(header, 0);
+  const auto checksum = load<std::uint32_t>(header, 8);
+  // A type of 0 is no record's: nothing was written there.
+  const auto type = load<std::uint8_t>(header, 4);
+  if (type == 0 || bytes > segment_bytes_max) return Error::damaged;
+  Bytes payload(bytes);
+  got = file.read_at(offset + record_header_bytes, payload);
+  if (!got) return got.error();
+  if (*got < bytes || crc32c(payload) != checksum) return Error::damaged;
+  return payload;
+}
+
+Result<Bytes> read_record(Disk& disk, Position position) {
+  const auto file = disk.open(segment_name(segment_of(position)));
+  if (!file) return file.error();
+  return read_record(**file, offset_of(position));
+}
 
 Result<void> inspect(Disk& disk, const Inspector& to) {
   const auto names = disk.list();

@@ -209,7 +209,20 @@ TEST(Checkpoint, OfALogThatDoesNotSyncHasSyncedWhatItRefersTo) {
   }
 }
 
-TEST(Checkpoint, OfANewerVersionIsRefused) {
+/// Makes a checkpoint one of another format version.
+void set_version(SimulatedDisk& disk, const std::string& name, int version) {
+  auto handle = disk.open();
+  auto file = *handle->open(name);
+  Bytes header(64);
+  ASSERT_TRUE(file->read_at(0, header));
+  header[8] = static_cast<std::byte>(version);
+  const std::uint32_t sum = crc32c(BytesView{header}.first(56));
+  std::memcpy(header.data() + 56, &sum, sizeof sum);
+  const BytesView part = header;
+  ASSERT_TRUE(file->write_at(0, {&part, 1}));
+}
+
+TEST(Checkpoint, OfTheVersionBeforeIsReadAndOfANewerOneRefused) {
   SimulatedDisk disk;
   {
     Owner owner;
@@ -217,15 +230,12 @@ TEST(Checkpoint, OfANewerVersionIsRefused) {
     ASSERT_TRUE(owner.append());
     owner.checkpoint();
   }
-  auto handle = disk.open();
-  auto file = *handle->open("00000001.checkpoint");
-  Bytes header(64);
-  ASSERT_TRUE(file->read_at(0, header));
-  header[8] = std::byte{2};
-  const std::uint32_t sum = crc32c(BytesView{header}.first(56));
-  std::memcpy(header.data() + 56, &sum, sizeof sum);
-  const BytesView part = header;
-  ASSERT_TRUE(file->write_at(0, {&part, 1}));
+  set_version(disk, "00000001.checkpoint", 1);
+  {
+    Owner owner;
+    EXPECT_TRUE(owner.open(disk));
+  }
+  set_version(disk, "00000001.checkpoint", 3);
   Owner owner;
   EXPECT_EQ(owner.open(disk).error(), Error::too_new);
 }

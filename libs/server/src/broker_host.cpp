@@ -20,6 +20,10 @@ HostOptions fitted(HostOptions options) {
   unit_bytes_max = std::min<std::uint64_t>(unit_bytes_max, segment_bytes / 2);
   auto& message_bytes_max = options.session.message_bytes_max;
   message_bytes_max = std::min(message_bytes_max, segment_bytes / 8 * 3);
+  constexpr std::uint64_t bytes_of_two_entries_max = 128;  // of a page's, as it is written
+  auto& page_entries_max = options.limits.page_entries_max;
+  page_entries_max =
+      std::min<std::uint64_t>(page_entries_max, segment_bytes / bytes_of_two_entries_max);
   return options;
 }
 
@@ -93,9 +97,11 @@ Result<void> BrokerHost::Inside::open(std::unique_ptr<journal::Disk> disk) {
                         {"bytes", damage.bytes},
                         {"reason", damage.reason}});
           }};
+  replayed_ = disk.get();  // the log's, until it is open
   auto opened = journal::Log::open(std::move(disk), std::move(journal_options), replay);
   if (!opened) return opened.error();
   log_ = std::move(*opened);
+  replayed_ = nullptr;
   if (options.journal.threading == journal::Threading::own_thread) reader_.emplace("pronto-read");
   last_sequence_ = static_cast<std::uint64_t>(log_->durable_upto());
   engine_.finish_recovery(loop.wall_now());
@@ -172,6 +178,7 @@ Overview BrokerHost::Inside::overview() const {
   all.alarms = alarms_;
   all.journal = log_->statistics();
   all.segments_cleaned_total = cleaned_total_;
+  all.pages = engine_.pages();
   all.segment_bytes = options.journal.segment_bytes;
   const std::vector<broker::SegmentUse> uses = engine_.segments_in_use();
   for (const journal::SegmentView& segment : log_->segments()) {

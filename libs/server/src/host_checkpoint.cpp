@@ -17,6 +17,16 @@ bool BrokerHost::Inside::is_checkpoint_due() {
   return loop.now() >= checkpoint_again_at_;
 }
 
+/// The last checkpoint on the disk knows pages that the engine has released since, and a recovery
+/// may fall back to it, so they stay with this one. Those that it does not know go.
+void BrokerHost::Inside::need_released_pages(journal::Checkpoint& checkpoint) {
+  const std::uint64_t written = log_->statistics().checkpoints_total;
+  const bool is_last_written = std::exchange(checkpoints_at_last_, written) != written;
+  if (is_last_written) released_before_.clear();
+  released_before_.merge(std::exchange(released_since_, {}));
+  for (const std::uint32_t segment : released_before_) checkpoint.need(segment);
+}
+
 /// The engine's state as it is now, which is what the journal's units have led to: not while some
 /// of them are held back and their entries do not know where their bodies lie; and not while bodies
 /// are being moved.
@@ -32,6 +42,7 @@ void BrokerHost::Inside::take_checkpoint() {
                     .parts = {BytesView{payload}, BytesView{}}});
   });
   for (const broker::SegmentUse& use : engine_.segments_in_use()) checkpoint.need(use.segment);
+  need_released_pages(checkpoint);
   log_->write_checkpoint(std::move(checkpoint));
   choose_what_to_clean();
 }

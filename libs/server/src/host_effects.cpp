@@ -168,13 +168,17 @@ broker::Appended BrokerHost::Inside::append(std::span<const broker::Record> reco
       result.bodies.push_back(position);
     }
   }
-  last_sequence_ = static_cast<std::uint64_t>(appended->sequence);
+  note_appended(appended->sequence, bytes);
   result.sequence = broker::JournalSequence{last_sequence_};
-  undurable_.push_back({result.sequence, bytes, loop.now()});
+  return result;
+}
+
+void BrokerHost::Inside::note_appended(journal::Sequence sequence, std::uint64_t bytes) {
+  last_sequence_ = static_cast<std::uint64_t>(sequence);
+  undurable_.push_back({broker::JournalSequence{last_sequence_}, bytes, loop.now()});
   watch_disk();
   undurable_bytes_ += bytes;
   schedule_write();
-  return result;
 }
 
 /// Keeps the unit under way until the journal takes it: consumers can go on answering on a full

@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -77,6 +78,13 @@ class BrokerHost::Inside final : public broker::Effects {
   bool is_at_hand(const broker::BodyRef& body) const override;
   void fetch(const broker::BodyRef& body, broker::FetchTicket ticket) override;
   void cache(const broker::BodyRef& body, const broker::ContentPtr& content) override;
+
+  // host_pages.cpp: what the engine's memory has no room for.
+  std::optional<broker::PageRef> write_page(broker::QueuePageRecord page) override;
+  void fetch_page(const broker::PageRef& page, broker::FetchTicket ticket) override;
+  Result<broker::QueuePageRecord> read_page(const broker::PageRef& page) override;
+  void release_page(const broker::PageRef& page, bool are_entries_gone) override;
+
   /// The content from memory, else from the journal; null when it cannot be read. Blocks: on the
   /// disk.
   broker::ContentPtr content_of(const broker::BodyRef& body);
@@ -142,6 +150,7 @@ class BrokerHost::Inside final : public broker::Effects {
 
   // host_effects.cpp
   Connection* find(broker::ConnectionId connection) const;
+  void note_appended(journal::Sequence sequence, std::uint64_t bytes);
   broker::Appended hold(std::span<const broker::Record> records, std::uint64_t bytes);
   void write_held();
   void house(broker::JournalSequence upto);
@@ -153,7 +162,14 @@ class BrokerHost::Inside final : public broker::Effects {
   void on_read(const std::vector<Fetched>& fetched);
   void schedule_write();
 
+  // host_pages.cpp
+  /// Runs on: any thread. Blocks: on the disk.
+  Result<broker::QueuePageRecord> load_page(const broker::PageRef& page);
+  void on_page(const broker::PageRef& page, broker::FetchTicket ticket,
+               const Result<broker::QueuePageRecord>& read);
+
   // host_checkpoint.cpp
+  void need_released_pages(journal::Checkpoint& checkpoint);
   bool is_checkpoint_due();
   void take_checkpoint();
 
@@ -177,6 +193,7 @@ class BrokerHost::Inside final : public broker::Effects {
   ContentStore store_;
   broker::Broker engine_;
   std::unique_ptr<journal::Log> log_;
+  journal::Disk* replayed_ = nullptr;  // while the log is being opened
   std::shared_ptr<Alive> alive_;
   std::atomic<bool> is_durable_posted_ = false;
   std::atomic<bool> is_written_posted_ = false;
@@ -206,6 +223,11 @@ class BrokerHost::Inside final : public broker::Effects {
   std::uint64_t checkpoints_when_begun_ = 0;
   std::uint64_t checkpoints_failed_ = 0;  // that are known of
   SteadyTime checkpoint_again_at_{};      // after one that failed
+  /// Segments with pages that were released since the last checkpoint began, and before that but
+  /// not before the one that is the last on the disk.
+  std::set<std::uint32_t> released_since_;
+  std::set<std::uint32_t> released_before_;
+  std::uint64_t checkpoints_at_last_ = 0;  // that were written when the last one began
   std::deque<Undurable> undurable_;
   std::uint64_t undurable_bytes_ = 0;
 

@@ -35,13 +35,9 @@ struct Limits {
   std::size_t load_count_max = 64;
   std::uint64_t load_bytes_max = 1024 * 1024;
   std::size_t page_entries_max = 4096;  ///< of a queue's index
-};
-
-/// What of a segment of the journal is still needed.
-struct SegmentUse {
-  std::uint32_t segment = 0;
-  std::uint64_t entry_count = 0;  ///< of queues; a body may be of several
-  std::uint64_t body_bytes = 0;   ///< of theirs
+  /// What the pages of all queues may take of the memory. Beyond it those are written to the
+  /// journal that are full and far from what is delivered next.
+  std::uint64_t page_bytes_max = 32 * 1024 * 1024;
 };
 
 /// A queue as operators see it.
@@ -113,6 +109,9 @@ class Broker {
   /// The content that `fetch` asked for; null when it cannot be read: the message is set aside
   /// until a restart, which reads the journal anew. A purge removes it.
   void on_fetched(FetchTicket ticket, ContentPtr content, WallTime now);
+  /// The page that `fetch_page` asked for; nothing when it cannot be read: its messages are set
+  /// aside as if each could not be read. Returns: whether they were.
+  bool on_page(FetchTicket ticket, const std::optional<QueuePageRecord>& page, WallTime now);
   /// What is due by `now`: message TTLs, queue expiry.
   void on_time(WallTime now);
   /// When `on_time` next has something to do.
@@ -150,6 +149,15 @@ class Broker {
   std::uint64_t held_bytes() const noexcept;
   /// Direct replies that were dropped, since whoever asked does not read.
   std::uint64_t replies_dropped_total() const noexcept;
+  /// Pages of queues' indexes that lie in the journal only: now, and written and read since the
+  /// start.
+  struct PageCounts {
+    std::size_t out = 0;
+    std::uint64_t written_total = 0;
+    std::uint64_t read_total = 0;
+    std::uint64_t lost_total = 0;  ///< that could not be read
+  };
+  PageCounts pages() const noexcept;
   /// Memory that the places of all messages take.
   std::uint64_t index_bytes() const noexcept;
   /// The journal's segments that hold bodies which are still needed, in their order.

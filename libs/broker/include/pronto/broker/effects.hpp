@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pronto/base/result.hpp"
 #include "pronto/broker/records.hpp"
 #include "pronto/broker/types.hpp"
 #include "pronto/wire/methods.hpp"
@@ -107,6 +108,20 @@ class Effects {
   /// What was fetched is still of use: it is at hand until it is released, or there is no room. It
   /// stays at least to the end of the command.
   virtual void cache(const BodyRef& body, const ContentPtr& content) = 0;
+
+  // Pages of queues' indexes, see `Limits::page_bytes_max`.
+  /// Writes a page to the journal, where it can be read until it is released. The contents of its
+  /// entries are not wanted soon. Returns: where it lies; nothing when there is no room.
+  virtual std::optional<PageRef> write_page(QueuePageRecord page) = 0;
+  /// Wants it: `on_page` answers, in a later command.
+  virtual void fetch_page(const PageRef& page, FetchTicket ticket) = 0;
+  /// Reads it at once, in a recovery or where nothing can go on without. Errors: the journal's.
+  /// Blocks: on the disk.
+  virtual Result<QueuePageRecord> read_page(const PageRef& page) = 0;
+  /// It is not needed any more but by what `state` has stated before: by a checkpoint, until there
+  /// are two that do not know it. Takes: whether its entries have left with it, and so need their
+  /// bodies no longer; else they are in memory again.
+  virtual void release_page(const PageRef& page, bool are_entries_gone) = 0;
 };
 
 }  // namespace pronto::broker

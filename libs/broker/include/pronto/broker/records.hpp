@@ -34,6 +34,8 @@ enum class RecordType : std::uint8_t {
   delayed_exchange = 15,
   deduplication = 16,
   moved = 17,
+  index_page = 18,
+  written_page = 19,
 };
 
 /// A message, once, however many queues it reaches.
@@ -143,12 +145,32 @@ struct QueuePageRecord {
   std::vector<Entry> entries;
 };
 
+/// A page of a queue's index that was written out is found there: its entries are not stated.
+struct WrittenPage {
+  QueueId queue{};
+  std::uint8_t priority = 0;
+  std::uint64_t first_sequence = 0;
+  std::uint64_t last_sequence = 0;
+  std::uint32_t count = 0;       ///< of entries
+  std::uint64_t body_bytes = 0;  ///< of theirs
+  std::int64_t next_expiry = 0;  ///< milliseconds since 1970; 0: none expires
+  PageRef image;
+  std::vector<SegmentUse> segments;  ///< where its bodies lie, in their order
+};
+
+/// What a page that was written out has, in the log and not in a checkpoint: it says again what the
+/// units before it have said.
+struct IndexPageRecord {
+  QueuePageRecord page;
+};
+
 /// One record, as value.
-using Record = std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord,
-                            QueueDeclaredRecord, QueueDeletedRecord, QueuePurgedRecord,
-                            ExchangeDeclaredRecord, ExchangeDeletedRecord, BoundRecord,
-                            UnboundRecord, BrokerStateRecord, QueueStateRecord, QueuePageRecord,
-                            DelayedExchangeRecord, DeduplicationRecord, MovedRecord>;
+using Record =
+    std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
+                 QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
+                 ExchangeDeletedRecord, BoundRecord, UnboundRecord, BrokerStateRecord,
+                 QueueStateRecord, QueuePageRecord, DelayedExchangeRecord, DeduplicationRecord,
+                 MovedRecord, IndexPageRecord, WrittenPage>;
 
 RecordType type_of(const Record& record) noexcept;
 

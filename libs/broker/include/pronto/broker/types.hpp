@@ -29,6 +29,17 @@ struct BodyRef {
   auto operator<=>(const BodyRef&) const = default;
 };
 
+/// Where a page of a queue's index lies that was written out, and its size there.
+using PageRef = BodyRef;
+
+/// What of a segment of the journal is still needed.
+struct SegmentUse {
+  std::uint32_t segment = 0;
+  std::uint64_t entry_count = 0;  ///< of queues, and pages of theirs; a body may be of several
+  std::uint64_t body_bytes = 0;   ///< of theirs
+  bool operator==(const SegmentUse&) const = default;
+};
+
 /// A message as it was published; immutable, shared by all who still need its bytes.
 struct Content {
   std::string exchange;

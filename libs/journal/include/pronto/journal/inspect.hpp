@@ -58,4 +58,9 @@ struct Inspector {
 /// `Log::look` plays. Errors: the disk's. Blocks: for as long as reading all takes.
 Result<void> inspect(Disk& disk, const Inspector& to);
 
+/// The payload of a record in a journal's folder: for people, and for an owner whose log is still
+/// being opened, see `Log::read`. Errors: `Error::not_found`, `Error::damaged`, the disk's.
+/// Blocks: on the disk.
+Result<Bytes> read_record(Disk& disk, Position position);
+
 }  // namespace pronto::journal

@@ -66,6 +66,7 @@ struct Overview {
   std::uint64_t journal_bytes = 0;  ///< of all segments
   std::uint64_t segment_bytes = 0;  ///< of one
   std::uint64_t segments_cleaned_total = 0;
+  broker::Broker::PageCounts pages;  ///< of queues' indexes, that lie in the journal only
   seconds oldest_needed_age{};  ///< of the oldest segment that a message keeps; 0: none, or unknown
   std::uint64_t undurable_bytes = 0;  ///< appended, not yet on stable storage
   std::uint64_t memory_bytes = 0;     ///< counted: bodies, transactions, index, outboxes
