@@ -52,6 +52,32 @@ def publish(port, queue, count, part):
     return rates
 
 
+def delay(port, count):
+    """Has `count` confirmed messages wait for an hour in an x-delayed-message exchange."""
+    wire = Wire(port)
+    wire.send(1, spec.Exchange.Declare(exchange="late", type="x-delayed-message", durable=True,
+                                       arguments={"x-delayed-type": "fanout"}))
+    wire.expect(spec.Exchange.DeclareOk)
+    table = b"\x07x-delayI" + struct.pack(">i", 3_600_000)
+    header = struct.pack(">HHQH", 60, 0, SIZE, 0x3000) + struct.pack(">I", len(table)) + table + b"\x02"
+    one = method_frame(1, spec.Basic.Publish(exchange="late", routing_key="")) + \
+        struct.pack(">BHI", 2, 1, len(header)) + header + FRAME_END + \
+        struct.pack(">BHI", 3, 1, SIZE) + b"x" * SIZE + FRAME_END
+    confirmed = 0
+    wire.socket.settimeout(120)
+    for _ in range(count // BURST):
+        wire.socket.sendall(one * BURST)
+        sent = confirmed + BURST
+        held = b""
+        while confirmed < sent:
+            held += wire.socket.recv(1 << 20)
+            whole = len(held) // ACK_BYTES * ACK_BYTES
+            if whole:
+                confirmed = struct.unpack(">Q", held[whole - ACK_BYTES + 11:whole - ACK_BYTES + 19])[0]
+                held = held[whole:]
+    wire.socket.close()
+
+
 def drain(port, queue, count):
     """Takes all of them without acks. Returns: messages a second."""
     wire = Wire(port)

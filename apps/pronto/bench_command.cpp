@@ -53,10 +53,16 @@ void add_settings(Settings& settings, BenchConfig& config) {
                       "Publishers, each with a connection.");
   settings.add_number("consumers", "N", load.consumers_of_queue, {0, 10'000},
                       "Consumers of each queue, each with a connection; 0: nothing is consumed.");
+  settings.add_switch("share-connection", load.is_connection_shared,
+                      "Each consumer takes from all queues, over one connection.");
   settings.add_number("queues", "N", load.queues, {1, 100'000},
                       "Queues that take messages in turn.");
+  settings.add_number("bindings", "N", load.bindings, {0, 1'000'000},
+                      "Further bindings of the direct exchange through which messages go then.");
   settings.add_number("fan-out", "N", load.fan_out, {0, 100'000},
                       "Instead of --queues: a fan-out exchange with so many queues.");
+  settings.add_number("priorities", "N", load.priorities, {0, 256},
+                      "Of the queues: messages have them in turn; 0: none.");
   settings.add_parsed(
       "queue-type", "classic|quorum", "",
       [&load](const std::string& text) {
@@ -110,6 +116,13 @@ void check(const LoadOptions& load) {
   }
   if (load.fan_out > 0 && load.queues > 1) {
     throw StartError{"--queues and --fan-out cannot be combined: with --fan-out N there are N"};
+  }
+  if (load.fan_out > 0 && load.bindings > 0) {
+    throw StartError{"--bindings and --fan-out cannot be combined: a fan-out binds its queues"};
+  }
+  constexpr std::uint64_t streams_max = 65'536;
+  if (load.streams() > streams_max) {
+    throw StartError{"--publishers times --priorities is more than 65,536"};
   }
   if (load.backlog_max > 0 && load.consumers_of_queue == 0) {
     throw StartError{"--backlog without consumers would stop the publishers for ever"};

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "bench/load_inside.hpp"
 #include "pronto/wire/properties.hpp"
@@ -13,17 +14,24 @@ Failure broken(std::string text) {
 
 }  // namespace
 
-Consumer::Consumer(LoadState& state, std::size_t queue, std::size_t number,
+Consumer::Consumer(LoadState& state, std::vector<std::size_t> queues, std::size_t number,
                    std::unique_ptr<Link> link)
-    : state_{state}, queue_{queue}, number_{number}, link_{std::move(link)} {}
+    : state_{state}, queues_{std::move(queues)}, number_{number}, link_{std::move(link)} {}
 
 Task<Result<void, Failure>> Consumer::prepare() {
   const LoadOptions& options = state_.options;
   const auto limited = co_await link_->ask<wire::BasicQosOk>(
       wire::BasicQos{.prefetch_count = static_cast<std::uint16_t>(options.prefetch)});
   if (!limited) co_return limited.error();
-  co_return co_await link_->ask<wire::BasicConsumeOk>(wire::BasicConsume{
-      .queue = state_.queues[queue_], .consumer_tag = "bench", .no_ack = options.ack_every == 0});
+  for (const std::size_t queue : queues_) {
+    // The tag says which queue a delivery is from.
+    const auto consuming = co_await link_->ask<wire::BasicConsumeOk>(
+        wire::BasicConsume{.queue = state_.queues[queue],
+                           .consumer_tag = std::to_string(queue),
+                           .no_ack = options.ack_every == 0});
+    if (!consuming) co_return consuming.error();
+  }
+  co_return Result<void, Failure>{};
 }
 
 /// Looks at deliveries in place; everything else ends the load.
@@ -56,18 +64,20 @@ std::optional<Failure> Consumer::on_method(const wire::FrameView& frame) {
   reader.read(id.method_id);
   if (id == wire::BasicDeliver::id) {
     wire::Bit redelivered;
-    reader.read_short_view();  // consumer tag
+    const std::string_view queue = reader.read_short_view();
     reader.read(tag_);
     reader.read(redelivered);
-    if (reader.failed()) return broken("a delivery that cannot be read");
+    const auto parsed = std::from_chars(queue.data(), queue.data() + queue.size(), queue_);
+    if (reader.failed() || parsed.ec != std::errc{} || queue_ >= state_.queues.size()) {
+      return broken("a delivery that cannot be read");
+    }
     if (redelivered) ++state_.result.redelivered;
     return std::nullopt;
   }
   const auto method = wire::decode_method(frame.payload);
   if (!method) return broken(method.error().reply_text());
   if (std::holds_alternative<wire::BasicCancel>(*method)) {
-    return Failure{.kind = Failure::Kind::refused,
-                   .text = "queue '" + state_.queues[queue_] + "' was deleted by somebody else"};
+    return Failure{.kind = Failure::Kind::refused, .text = "a queue was deleted by somebody else"};
   }
   return failure_of(*method);
 }
@@ -87,11 +97,11 @@ void Consumer::on_message(SteadyTime now) {
   state_.last_delivery = now;
   BodyStart start;
   std::memcpy(&start, body_start_, sizeof start);
-  if (body_start_bytes_ < sizeof start || start.run != state_.run) {
+  if (body_start_bytes_ < sizeof start || start.run != state_.run % run_modulus) {
     state_.check.on_foreign();
   } else {
-    state_.check.on_delivered(queue_, number_, start.publisher, start.sequence);
-    const SteadyTime sent{std::chrono::nanoseconds{start.start_ns}};
+    state_.check.on_delivered(queue_, number_, start.stream, start.sequence);
+    const SteadyTime sent{std::chrono::microseconds{start.start_us}};
     if (state_.is_measured(sent)) state_.result.end_to_end.add(now - sent);
   }
   if (state_.options.ack_every == 0) return;

@@ -1,6 +1,7 @@
 #include "bench/load.hpp"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -64,11 +65,22 @@ class Sampler {
   LoadCounters counted_;
 };
 
+/// What the load itself has taken of the processors so far.
+Seconds processor_time() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  const auto seconds_of = [](const timeval& time) {
+    return Seconds{static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6};
+  };
+  return seconds_of(used.ru_utime) + seconds_of(used.ru_stime);
+}
+
 /// The queues of one run, made and removed over a connection of their own.
 class Topology {
  public:
   Topology(Loop& loop, const LoadOptions& options)
-      : connection_{loop, {.addresses = {options.broker}, .name = "pronto bench"}},
+      : loop_{loop},
+        connection_{loop, {.addresses = {options.broker}, .name = "pronto bench"}},
         options_{options} {}
 
   Task<Result<void, Failure>> make(LoadState& state) {
@@ -77,10 +89,13 @@ class Topology {
     const std::string prefix = fmt::format("pronto-bench-{:016x}", state.run);
     wire::Table arguments;
     arguments.set("x-expires", queue_expires_ms);
+    if (options_.priorities > 0) {
+      arguments.set("x-max-priority", static_cast<std::int64_t>(options_.priorities - 1));
+    }
     if (!options_.queue_type.empty()) arguments.set("x-queue-type", options_.queue_type);
-    if (options_.fan_out > 0) {
-      const auto declared =
-          co_await connection_.declare_exchange({.name = prefix, .type = "fanout"});
+    if (options_.fan_out > 0 || options_.bindings > 0) {
+      const auto declared = co_await connection_.declare_exchange(
+          {.name = prefix, .type = options_.fan_out > 0 ? "fanout" : "direct"});
       if (!declared) co_return declared.error();
       state.exchange = prefix;
     }
@@ -90,9 +105,20 @@ class Topology {
           co_await connection_.declare_queue({.name = name, .arguments = arguments});
       if (!declared) co_return declared.error();
       state.queues.push_back(name);
-      if (options_.fan_out == 0) continue;
-      const auto bound =
-          co_await connection_.bind_queue({.source = prefix, .destination = std::move(name)});
+      if (state.exchange.empty()) continue;
+      const auto bound = co_await connection_.bind_queue(
+          {.source = prefix, .destination = name, .routing_key = name});
+      if (!bound) co_return bound.error();
+    }
+    if (options_.bindings == 0) co_return Result<void, Failure>{};
+    // The connection would keep each of them, to make it again.
+    auto link = co_await Link::open(loop_, options_.broker, "pronto bench bindings");
+    if (!link) co_return link.error();
+    for (std::uint64_t i = 0; i < options_.bindings; ++i) {
+      const auto bound = co_await (*link)->ask<wire::QueueBindOk>(
+          wire::QueueBind{.queue = state.queues.front(),
+                          .exchange = prefix,
+                          .routing_key = fmt::format("other-{}", i)});
       if (!bound) co_return bound.error();
     }
     co_return Result<void, Failure>{};
@@ -105,6 +131,7 @@ class Topology {
   }
 
  private:
+  Loop& loop_;
   client::Connection connection_;
   const LoadOptions& options_;
 };
@@ -143,11 +170,16 @@ class Load {
   Task<Result<void, Failure>> prepare() {
     const auto made = co_await topology_.make(state_);
     if (!made) co_return made.error();
+    std::vector<std::vector<std::size_t>> queues_of_connections;
     for (std::size_t queue = 0; queue < state_.queues.size(); ++queue) {
+      if (queue == 0 || !options_.is_connection_shared) queues_of_connections.emplace_back();
+      queues_of_connections.back().push_back(queue);
+    }
+    for (const std::vector<std::size_t>& queues : queues_of_connections) {
       for (std::size_t number = 0; number < options_.consumers_of_queue; ++number) {
         auto link = co_await Link::open(loop_, options_.broker, "pronto bench consumer");
         if (!link) co_return link.error();
-        consumers_.push_back(std::make_unique<Consumer>(state_, queue, number, std::move(*link)));
+        consumers_.push_back(std::make_unique<Consumer>(state_, queues, number, std::move(*link)));
         const auto ready = co_await consumers_.back()->prepare();
         if (!ready) co_return ready.error();
       }
@@ -183,6 +215,7 @@ class Load {
     Sampler sampler{state_, control_};
     LoadCounters at_start;
     SteadyTime measuring_since = state_.measure_from;
+    Seconds processor_at_start = processor_time();
     bool is_measuring = is_counted;
     for (;;) {
       const SteadyTime now = loop_.now();
@@ -190,6 +223,7 @@ class Load {
         is_measuring = true;
         measuring_since = now;
         at_start = state_.counters;
+        processor_at_start = processor_time();
       }
       sampler.look(now, done_by(now));
       if (state_.failure) break;
@@ -205,6 +239,8 @@ class Load {
     }
     state_.measure_to = std::min(state_.measure_to, loop_.now());
     state_.result.measured = std::max(Seconds{loop_.now() - measuring_since}, Seconds{0});
+    state_.result.processor_share =
+        rate_of(1, state_.result.measured) * (processor_time() - processor_at_start).count();
     state_.result.counted = between(at_start, state_.counters);
     if (!is_measuring) state_.result.counted = {};  // interrupted before the warm-up's end
   }

@@ -21,9 +21,14 @@ struct LoadOptions {
   client::Address broker;
   std::uint64_t publishers = 1;          ///< each with a connection of its own
   std::uint64_t consumers_of_queue = 1;  ///< each with a connection of its own
-  std::uint64_t queues = 1;              ///< messages go to them in turn
-  std::uint64_t fan_out = 0;             ///< instead: this many queues that all get each message
-  std::string queue_type;                ///< "classic", "quorum", or empty: as the broker likes
+  /// Instead: each consumes from all queues over one connection.
+  bool is_connection_shared = false;
+  std::uint64_t queues = 1;  ///< messages go to them in turn
+  std::uint64_t bindings =
+      0;  ///< further ones of the exchange that leads to them; 0: the default one
+  std::uint64_t fan_out = 0;     ///< instead: this many queues that all get each message
+  std::uint64_t priorities = 0;  ///< of the queues; a publisher's messages have them in turn
+  std::string queue_type;        ///< "classic", "quorum", or empty: as the broker likes
   std::uint64_t message_bytes = 1'024;
   bool is_transient = false;
   bool is_unconfirmed = false;
@@ -42,11 +47,14 @@ struct LoadOptions {
   seconds drain_limit{30};  ///< how long nothing may come before what is missing counts as lost
 
   std::uint64_t queue_count() const noexcept { return fan_out > 0 ? fan_out : queues; }
+  /// Messages of a publisher, and of a priority, stay in order: streams of a queue.
+  std::uint64_t streams() const noexcept { return publishers * levels(); }
+  std::uint64_t levels() const noexcept { return priorities > 0 ? priorities : 1; }
   std::uint64_t copies() const noexcept { return fan_out > 0 ? fan_out : 1; }
 };
 
 /// The bytes of a body that the load needs for itself.
-inline constexpr std::uint64_t message_bytes_min = 32;
+inline constexpr std::uint64_t message_bytes_min = 16;
 
 struct LoadCounters {
   std::uint64_t published = 0;
@@ -65,7 +73,8 @@ struct LoadSample {
 struct LoadResult {
   std::string broker;  ///< name and version, as it calls itself
   std::chrono::duration<double> measured{};
-  LoadCounters counted;  ///< while measuring
+  double processor_share = 0;  ///< of one processor, that the load itself took while measuring
+  LoadCounters counted;        ///< while measuring
   double publish_rate = 0;
   double confirm_rate = 0;
   double deliver_rate = 0;

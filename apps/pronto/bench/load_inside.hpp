@@ -12,14 +12,16 @@
 
 namespace pronto::bench {
 
-/// What every body begins with; the same process writes and reads it.
+/// What every body begins with; the same process writes and reads it. Small, so that small messages
+/// can be measured.
 struct BodyStart {
-  std::uint64_t run = 0;  ///< tells apart this run from any other
-  std::uint64_t publisher = 0;
-  std::uint64_t sequence = 0;
-  std::int64_t start_ns = 0;  ///< when it was, or should have been, sent: steady time
+  std::uint64_t run : 24 = 0;  ///< tells apart this run from any other
+  std::uint64_t sequence : 40 = 0;
+  std::uint64_t stream : 16 = 0;
+  std::uint64_t start_us : 48 = 0;  ///< when it was, or should have been, sent: steady time
 };
 static_assert(sizeof(BodyStart) == message_bytes_min);
+inline constexpr std::uint64_t run_modulus = std::uint64_t{1} << 24U;
 
 /// What publishers and consumers share.
 struct LoadState {
@@ -27,7 +29,7 @@ struct LoadState {
       : loop{on},
         options{chosen},
         check{{.queue_count = chosen.queue_count(),
-               .publisher_count = chosen.publishers,
+               .publisher_count = chosen.streams(),
                .consumers_of_queue = std::max<std::uint64_t>(chosen.consumers_of_queue, 1)}} {}
 
   Loop& loop;
@@ -77,9 +79,10 @@ class Publisher final : public LinkSink {
     SteadyTime start;
     std::uint64_t sequence = 0;
     std::uint32_t queue = 0;
+    std::uint32_t stream = 0;
     bool is_settled = false;
   };
-  /// A whole publish to one queue, ready but for the start of its body.
+  /// A whole publish to one queue with one priority, ready but for the start of its body.
   struct Prepared {
     Bytes bytes;
     std::size_t body_at = 0;
@@ -103,11 +106,12 @@ class Publisher final : public LinkSink {
   std::uint64_t share_;
 };
 
-/// One connection that consumes from one queue.
+/// One connection that consumes from one queue, or from all.
 class Consumer final : public LinkSink {
  public:
-  /// Takes: `number`, counted within the queue.
-  Consumer(LoadState& state, std::size_t queue, std::size_t number, std::unique_ptr<Link> link);
+  /// Takes: `number`, counted within each queue.
+  Consumer(LoadState& state, std::vector<std::size_t> queues, std::size_t number,
+           std::unique_ptr<Link> link);
 
   Task<Result<void, Failure>> prepare();
   std::optional<Failure> on_frame(const wire::FrameView& frame, SteadyTime now) override;
@@ -123,8 +127,9 @@ class Consumer final : public LinkSink {
   void on_message(SteadyTime now);
 
   LoadState& state_;
-  std::size_t queue_;
+  std::vector<std::size_t> queues_;
   std::size_t number_;
+  std::size_t queue_ = 0;  ///< of the delivery under way
   std::unique_ptr<Link> link_;
   std::uint64_t tag_ = 0;
   std::uint64_t unacked_ = 0;

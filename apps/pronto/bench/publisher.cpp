@@ -22,19 +22,22 @@ Publisher::Publisher(LoadState& state, std::size_t index, std::unique_ptr<Link> 
     share_ = options.count / options.publishers + (index < options.count % options.publishers);
   }
   if (options.backlog_max > 0) state.waiting_for_backlog.push_back(&link_->room());
-  wire::BasicProperties properties;
-  properties.delivery_mode = static_cast<std::uint8_t>(options.is_transient ? 1 : 2);
-  const Bytes encoded = wire::encode_properties(properties);
   Bytes body(options.message_bytes, std::byte{'.'});
-  const BodyStart start{.run = state.run, .publisher = index};
-  std::memcpy(body.data(), &start, sizeof start);
   const std::size_t targets = options.fan_out > 0 ? 1 : state.queues.size();
-  for (std::size_t i = 0; i < targets; ++i) {
+  for (std::size_t i = 0; i < targets * options.levels(); ++i) {
+    wire::BasicProperties properties;
+    properties.delivery_mode = static_cast<std::uint8_t>(options.is_transient ? 1 : 2);
+    if (options.priorities > 0) {
+      properties.priority = static_cast<std::uint8_t>(i % options.levels());
+    }
+    const Bytes encoded = wire::encode_properties(properties);
     Prepared message;
     wire::append_method_frame(
         message.bytes, Link::channel,
         wire::BasicPublish{.exchange = state.exchange,
-                           .routing_key = options.fan_out > 0 ? std::string{} : state.queues[i]});
+                           .routing_key = options.fan_out > 0
+                                              ? std::string{}
+                                              : state.queues[i / options.levels()]});
     const std::size_t method_bytes = message.bytes.size();
     wire::append_content_header_frame(message.bytes, Link::channel, encoded, body.size());
     constexpr std::size_t before_payload = wire::frame_overhead_bytes - 1;
@@ -112,13 +115,18 @@ void Publisher::send(SteadyTime start) {
   const bool is_fan_out = state_.options.fan_out > 0;
   const std::size_t queue_count = state_.queues.size();
   const std::size_t queue = is_fan_out ? 0 : (sent_ + index_) % queue_count;
-  BodyStart body{.run = state_.run, .publisher = index_};
-  body.sequence = state_.check.on_sent(queue, index_);
+  const std::size_t level = sent_ / (is_fan_out ? 1 : queue_count) % state_.options.levels();
+  const std::size_t stream = index_ * state_.options.levels() + level;
+  BodyStart body{.run = state_.run % run_modulus, .stream = stream & 0xFFFF};
+  const std::uint64_t sequence = state_.check.on_sent(queue, stream);
+  body.sequence = sequence & 0xFF'FFFF'FFFF;
   for (std::size_t other = 1; is_fan_out && other < queue_count; ++other) {
-    state_.check.on_sent(other, index_);
+    state_.check.on_sent(other, stream);
   }
-  body.start_ns = start.time_since_epoch().count();
-  const Prepared& message = prepared_[queue];
+  const auto start_us =
+      std::chrono::duration_cast<std::chrono::microseconds>(start.time_since_epoch()).count();
+  body.start_us = static_cast<std::uint64_t>(start_us) & 0xFFFF'FFFF'FFFF;
+  const Prepared& message = prepared_[queue * state_.options.levels() + level];
   Bytes& outbox = link_->outbox();
   const std::size_t at = outbox.size();
   append(outbox, message.bytes);
@@ -127,8 +135,10 @@ void Publisher::send(SteadyTime start) {
   ++state_.counters.published;
   if (state_.options.is_unconfirmed) return;
   ++unanswered_;
-  outstanding_.push_back(
-      {.start = start, .sequence = body.sequence, .queue = static_cast<std::uint32_t>(queue)});
+  outstanding_.push_back({.start = start,
+                          .sequence = sequence,
+                          .queue = static_cast<std::uint32_t>(queue),
+                          .stream = static_cast<std::uint32_t>(stream)});
 }
 
 std::optional<Failure> Publisher::on_frame(const wire::FrameView& frame, SteadyTime now) {
@@ -181,7 +191,7 @@ void Publisher::settle(Outstanding& message, bool is_ack, SteadyTime now) {
   const bool is_fan_out = state_.options.fan_out > 0;
   for (std::size_t queue = 0; queue < state_.queues.size(); ++queue) {
     if (is_fan_out || queue == message.queue) {
-      state_.check.on_refused(queue, index_, message.sequence);
+      state_.check.on_refused(queue, message.stream, message.sequence);
     }
   }
 }

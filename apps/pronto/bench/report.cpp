@@ -55,8 +55,10 @@ std::string queues_line(const LoadOptions& options) {
                          : plural(options.queues, "queue");
   if (!options.queue_type.empty()) line += fmt::format(" ({})", options.queue_type);
   if (options.consumers_of_queue == 0) return line + ", no consumer";
-  line += fmt::format(", {} each, prefetch {}", plural(options.consumers_of_queue, "consumer"),
-                      options.prefetch);
+  if (options.priorities > 0) line += fmt::format(" with {} priorities", options.priorities);
+  if (options.bindings > 0) line += fmt::format(", {} more bindings", options.bindings);
+  line += fmt::format(", {} each{}, prefetch {}", plural(options.consumers_of_queue, "consumer"),
+                      options.is_connection_shared ? " on one connection" : "", options.prefetch);
   return line + (options.ack_every == 0   ? ", no acks"
                  : options.ack_every == 1 ? ", ack for each"
                                           : fmt::format(", ack every {}", options.ack_every));
@@ -116,9 +118,11 @@ std::string to_table(const LoadOptions& options, const LoadResult& result) {
     add_latency(out, "end to end", result.end_to_end);
   }
 
+  out +=
+      fmt::format("\n{:<12}{:.0f} % of one processor\n", "this load", result.processor_share * 100);
   const CheckTotals& check = result.check;
   out += fmt::format(
-      "\n{:<12}{} (lost {}, duplicates {}, out of order {}, foreign {}, nacked {}, "
+      "{:<12}{} (lost {}, duplicates {}, out of order {}, foreign {}, nacked {}, "
       "unanswered {})\n",
       "check", result.is_right() ? "all right" : "WRONG", check.lost, check.duplicates,
       check.out_of_order, check.foreign, result.nacked, result.unanswered);
@@ -140,6 +144,9 @@ std::string to_json(const LoadOptions& options, const LoadResult& result) {
         {"queues", options.queue_count()},
         {"fan_out", options.fan_out},
         {"consumers_of_queue", options.consumers_of_queue},
+        {"connection_shared", options.is_connection_shared},
+        {"bindings", options.bindings},
+        {"priorities", options.priorities},
         {"queue_type", options.queue_type},
         {"message_bytes", options.message_bytes},
         {"persistent", !options.is_transient},
@@ -151,6 +158,7 @@ std::string to_json(const LoadOptions& options, const LoadResult& result) {
         {"ack_every", options.ack_every},
         {"warmup_seconds", options.count > 0 ? 0 : options.warmup.count()}}},
       {"measured_seconds", result.measured.count()},
+      {"processor_share", result.processor_share},
       {"messages",
        {{"published", result.counted.published},
         {"confirmed", result.counted.confirmed},

@@ -327,15 +327,21 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
 
 void Broker::on_time(WallTime time) {
   const std::int64_t now = millis_of(time);
-  std::vector<Queue*> unused;
-  for (auto& [id, queue] : inside_->watched) {
+  std::vector<Queue*> due;
+  for (const auto& [at, queue] : inside_->dues) {
+    if (at > now) break;
+    due.push_back(queue);
+  }
+  for (Queue* queue : due) {
     inside_->expire(*queue, now);
-    if (queue->arguments.expires_ms && queue->consumers.empty() &&
-        queue->unused_since + *queue->arguments.expires_ms <= now) {
-      unused.push_back(queue);
+    inside_->watch(*queue, true);
+  }
+  for (Queue* queue : due) {
+    const auto& expires = queue->arguments.expires_ms;
+    if (expires && queue->consumers.empty() && queue->unused_since + *expires <= now) {
+      inside_->delete_queue(*queue, time);
     }
   }
-  for (Queue* queue : unused) inside_->delete_queue(*queue, time);
   for (const auto& [id, held] : inside_->delaying) inside_->release_due(*held, time);
   inside_->finish(time);
 }
@@ -343,19 +349,13 @@ void Broker::on_time(WallTime time) {
 std::optional<WallTime> Broker::next_due() const {
   std::optional<std::int64_t> due;
   const auto earlier = [&due](std::int64_t at) { due = due ? std::min(*due, at) : at; };
-  for (auto at = inside_->watched.begin(); at != inside_->watched.end();) {
-    Queue& queue = *at->second;
-    const auto next = queue.entries.next_expiry();
-    if (next) earlier(*next);
-    if (queue.arguments.expires_ms && queue.consumers.empty()) {
-      earlier(queue.unused_since + *queue.arguments.expires_ms);
-    }
-    if (next || queue.arguments.expires_ms) {
-      ++at;
-    } else {
-      queue.is_watched = false;
-      at = inside_->watched.erase(at);
-    }
+  // What was to be due may have left, or been used: looked at when it is the first.
+  for (auto& dues = inside_->dues; !dues.empty();) {
+    const auto [at, queue] = *dues.begin();
+    inside_->watch(*queue, true);
+    if (queue->due_at != at) continue;
+    earlier(at);
+    break;
   }
   for (const auto& [id, held] : inside_->delaying) {
     // At the limit it goes on when an answer comes.

@@ -123,6 +123,7 @@ void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
   if (queue.consumers.empty() && queue.is_auto_delete) {
     delete_queue(queue, now);
   } else {
+    watch(queue);
     touch(queue);  // a single active consumer may have made room for the next
   }
 }
@@ -320,14 +321,22 @@ void Broker::Inside::touch(Queue& queue) {
   touched.push_back(&queue);
 }
 
-void Broker::Inside::watch(Queue& queue) {
-  if (queue.is_watched || (!queue.arguments.expires_ms && !queue.entries.next_expiry())) return;
-  queue.is_watched = true;
-  watched.emplace(static_cast<std::uint64_t>(queue.id), &queue);
+void Broker::Inside::watch(Queue& queue, bool is_later_allowed) {
+  std::optional<std::int64_t> next = queue.entries.next_expiry();
+  if (const auto& expires = queue.arguments.expires_ms; expires && queue.consumers.empty()) {
+    next = std::min(next.value_or(queue.unused_since + *expires), queue.unused_since + *expires);
+  }
+  if (queue.due_at && !is_later_allowed && (!next || *queue.due_at <= *next)) return;
+  if (queue.due_at == next) return;
+  if (queue.due_at) dues.erase({*queue.due_at, &queue});
+  if (next) dues.emplace(*next, &queue);
+  queue.due_at = next;
 }
 
 void Broker::Inside::touch_queues_of(Channel& channel) {
-  for (auto& [tag, consumer] : channel.consumers) touch(*consumer->queue);
+  for (auto& [tag, consumer] : channel.consumers) {
+    if (consumer->queue->entries.ready_count() > 0) touch(*consumer->queue);
+  }
 }
 
 bool Broker::Inside::is_at_hand(Queue& queue, const Entry& front) {

@@ -145,7 +145,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   if (!allowed) return allowed.error();
   if (found != host.exchanges.end()) {
     Exchange& exchange = *found->second;
-    if (method.if_unused && !exchange.bindings().empty()) {
+    if (method.if_unused && exchange.binding_count() > 0) {
       return Fault{ReplyCode::precondition_failed,
                    exchange_subject(exchange.name, host.name) + " in use"};
     }
@@ -157,14 +157,14 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
 
 void Broker::Inside::delete_exchange(Exchange& exchange, VirtualHost& host) {
   if (exchange.is_durable) record(ExchangeDeletedRecord{host.name, exchange.name});
-  host.binding_count -= exchange.bindings().size();
-  for (const Binding& binding : exchange.bindings()) {
+  host.binding_count -= exchange.binding_count();
+  exchange.for_each_binding([](const Binding& binding) {
     if (binding.destination.exchange) --binding.destination.exchange->incoming_count;
-  }
+  });
   std::vector<std::string> sources;
   for (auto& [name, source] : host.exchanges) {
     if (source.get() == &exchange) continue;  // bound to itself: counted above
-    const std::size_t gone = source->unbind_all({nullptr, &exchange}).size();
+    const std::size_t gone = source->unbind_all({nullptr, &exchange});
     host.binding_count -= gone;
     if (gone > 0) sources.push_back(name);
   }
@@ -184,7 +184,7 @@ void Broker::Inside::delete_unused(const std::vector<std::string>& names, Virtua
 void Broker::Inside::delete_if_unused(Exchange& exchange, VirtualHost& host) {
   // A replay follows the records alone: bindings of transient queues are not among them.
   if (is_recovering) return;
-  if (exchange.is_auto_delete && exchange.bindings().empty()) delete_exchange(exchange, host);
+  if (exchange.is_auto_delete && exchange.binding_count() == 0) delete_exchange(exchange, host);
 }
 
 Result<void, Fault> check_headers_arguments(const Exchange& exchange, const wire::Table& table) {

@@ -345,8 +345,8 @@ std::vector<Queue*> Broker::Inside::route(VirtualHost& host, std::string_view ex
                                           Passage* passage) {
   std::vector<Queue*> queues;
   if (exchange.empty()) {
-    const auto found = host.queues.find(key);
-    if (found != host.queues.end()) queues.push_back(found->second.get());
+    const auto found = host.queues_by_name.find(key);
+    if (found != host.queues_by_name.end()) queues.push_back(found->second);
     return queues;
   }
   const auto first = host.exchanges.find(exchange);

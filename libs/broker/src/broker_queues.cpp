@@ -171,6 +171,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   if (made->window) has_windows = true;
   queues_by_id.emplace(static_cast<std::uint64_t>(made->id), made.get());
   watch(*made);
+  host.queues_by_name.emplace(made->name, made.get());
   host.queues.emplace(name, std::move(made));
   return ok(0, 0);
 }
@@ -332,14 +333,15 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   queue.consumers.clear();
   std::vector<std::string> sources;
   for (auto& [name, exchange] : host.exchanges) {
-    const std::size_t gone = exchange->unbind_all({&queue, nullptr}).size();
+    const std::size_t gone = exchange->unbind_all({&queue, nullptr});
     host.binding_count -= gone;
     if (gone > 0) sources.push_back(name);
   }
   delete_unused(sources, host);
   std::erase(touched, &queue);
   queues_by_id.erase(static_cast<std::uint64_t>(queue.id));
-  watched.erase(static_cast<std::uint64_t>(queue.id));
+  if (queue.due_at) dues.erase({*queue.due_at, &queue});
+  host.queues_by_name.erase(queue.name);
   host.queues.erase(host.queues.find(queue.name));
 }
 

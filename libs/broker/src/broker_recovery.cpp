@@ -155,6 +155,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     inside.last_queue_id =
         std::max(inside.last_queue_id, static_cast<std::uint64_t>(declared->queue));
     inside.queues_by_id.emplace(static_cast<std::uint64_t>(declared->queue), queue.get());
+    host.queues_by_name.emplace(queue->name, queue.get());
     host.queues.emplace(declared->name, std::move(queue));
     return {};
   }
@@ -325,9 +326,9 @@ void Broker::state(const std::function<void(const Record& record)>& see) const {
   }
   for (const auto& [host_name, host] : inside.hosts) {
     for (const auto& [name, exchange] : host.exchanges) {
-      for (const Binding& binding : exchange->bindings()) {
+      exchange->for_each_binding([&](const Binding& binding) {
         if (binding.is_durable) see(to_record(host_name, *exchange, binding));
-      }
+      });
     }
   }
 }

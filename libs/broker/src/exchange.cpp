@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
-#include "pronto/base/text.hpp"
+#include "pronto/wire/writer.hpp"
 #include "queue.hpp"
+#include "topic_tree.hpp"
 
 namespace pronto::broker {
 
@@ -53,50 +54,106 @@ Exchange::Exchange(std::string exchange_name, ExchangeType exchange_type)
 
 Exchange::~Exchange() = default;
 
-bool Exchange::has(const Binding& binding) const {
-  return std::ranges::any_of(bindings_, [&](const Binding& other) {
-    return other.destination == binding.destination && other.routing_key == binding.routing_key &&
-           other.arguments == binding.arguments;
-  });
+namespace {
+
+const void* address_of(const Destination& destination) {
+  if (destination.queue) return destination.queue;
+  return destination.exchange;
+}
+
+std::size_t hash_of(const Binding& binding) {
+  std::size_t hash = std::hash<std::string_view>{}(binding.routing_key);
+  const auto mix = [&hash](std::size_t other) { hash = (hash ^ other) * 0x9E37'79B9'7F4A'7C15U; };
+  mix(std::hash<const void*>{}(address_of(binding.destination)));
+  if (!binding.arguments.empty()) {
+    Bytes encoded;
+    wire::Writer{encoded}.write(binding.arguments);
+    mix(std::hash<std::string_view>{}(as_text(encoded)));
+  }
+  return hash;
+}
+
+}  // namespace
+
+Exchange::Bindings::iterator Exchange::find(const Binding& binding, std::size_t hash) {
+  const auto [first, last] = by_hash_.equal_range(hash);
+  for (auto at = first; at != last; ++at) {
+    const Binding& other = at->second->binding;
+    if (other.destination == binding.destination && other.routing_key == binding.routing_key &&
+        other.arguments == binding.arguments) {
+      return at->second;
+    }
+  }
+  return bindings_.end();
+}
+
+bool Exchange::has(const Binding& binding) {
+  return find(binding, hash_of(binding)) != bindings_.end();
 }
 
 bool Exchange::bind(Binding binding) {
-  if (has(binding)) return false;
-  if (type == ExchangeType::direct) by_key_[binding.routing_key].push_back(binding.destination);
-  bindings_.push_back(std::move(binding));
+  const std::size_t hash = hash_of(binding);
+  if (find(binding, hash) != bindings_.end()) return false;
+  index(binding);
+  Place& made = bindings_.emplace_back(std::move(binding), hash);
+  by_hash_.emplace(hash, std::prev(bindings_.end()));
+  Place*& last = by_destination_[address_of(made.binding.destination)];
+  made.before = last;
+  if (last) last->after = &made;
+  last = &made;
   return true;
 }
 
 Exchange::Unbound Exchange::unbind(const Destination& destination, std::string_view key,
                                    const wire::Table& arguments) {
-  const auto found = std::ranges::find_if(bindings_, [&](const Binding& binding) {
-    return binding.destination == destination && binding.routing_key == key &&
-           binding.arguments == arguments;
-  });
+  const Binding binding{destination, std::string{key}, arguments};
+  const auto found = find(binding, hash_of(binding));
   if (found == bindings_.end()) return {};
-  const bool was_durable = found->is_durable;
-  bindings_.erase(found);
-  index();
+  const bool was_durable = found->binding.is_durable;
+  remove(found);
   return {true, was_durable};
 }
 
-std::vector<Binding> Exchange::unbind_all(const Destination& destination) {
-  std::vector<Binding> gone;
-  std::erase_if(bindings_, [&](Binding& binding) {
-    if (!(binding.destination == destination)) return false;
-    gone.push_back(binding);
-    return true;
-  });
-  if (!gone.empty()) index();
-  return gone;
+std::size_t Exchange::unbind_all(const Destination& destination) {
+  std::size_t count = 0;
+  for (auto last = by_destination_.find(address_of(destination)); last != by_destination_.end();
+       last = by_destination_.find(address_of(destination))) {
+    const Binding& binding = last->second->binding;
+    remove(find(binding, last->second->hash));
+    ++count;
+  }
+  return count;
 }
 
-void Exchange::index() {
-  by_key_.clear();
-  if (type != ExchangeType::direct) return;
-  for (const Binding& binding : bindings_) {
-    by_key_[binding.routing_key].push_back(binding.destination);
+void Exchange::remove(Bindings::iterator place) {
+  const auto [first, last] = by_hash_.equal_range(place->hash);
+  by_hash_.erase(std::find_if(first, last, [&](const auto& one) { return one.second == place; }));
+  if (place->before) place->before->after = place->after;
+  if (place->after) {
+    place->after->before = place->before;
+  } else if (place->before) {
+    by_destination_[address_of(place->binding.destination)] = place->before;
+  } else {
+    by_destination_.erase(address_of(place->binding.destination));
   }
+  forget(place->binding);
+  bindings_.erase(place);
+}
+
+void Exchange::index(const Binding& binding) {
+  if (type == ExchangeType::direct) by_key_[binding.routing_key].push_back(binding.destination);
+  if (type != ExchangeType::topic) return;
+  if (!topics_) topics_ = std::make_unique<TopicTree>();
+  topics_->add(binding.routing_key, binding.destination);
+}
+
+void Exchange::forget(const Binding& binding) {
+  if (type == ExchangeType::direct) {
+    const auto found = by_key_.find(binding.routing_key);
+    found->second.erase(std::ranges::find(found->second, binding.destination));
+    if (found->second.empty()) by_key_.erase(found);
+  }
+  if (type == ExchangeType::topic) topics_->remove(binding.routing_key, binding.destination);
 }
 
 void Exchange::match(std::string_view key, const wire::Table* headers,
@@ -108,43 +165,21 @@ void Exchange::match(std::string_view key, const wire::Table* headers,
       return;
     }
     case ExchangeType::fanout:
-      for (const Binding& binding : bindings_) to.push_back(binding.destination);
+      for (const Place& place : bindings_) to.push_back(place.binding.destination);
       return;
     case ExchangeType::topic:
-      for (const Binding& binding : bindings_) {
-        if (topic_matches(binding.routing_key, key)) to.push_back(binding.destination);
-      }
+      if (topics_) topics_->match(key, to);
       return;
     case ExchangeType::headers: {
       const wire::Table none;
-      for (const Binding& binding : bindings_) {
-        if (headers_match(binding.arguments, headers ? *headers : none)) {
-          to.push_back(binding.destination);
+      for (const Place& place : bindings_) {
+        if (headers_match(place.binding.arguments, headers ? *headers : none)) {
+          to.push_back(place.binding.destination);
         }
       }
       return;
     }
   }
-}
-
-bool topic_matches(std::string_view pattern, std::string_view key) {
-  const std::vector<std::string_view> wanted = split(pattern, '.');
-  const std::vector<std::string_view> words =
-      key.empty() ? std::vector<std::string_view>{} : split(key, '.');
-  // reached[j]: the pattern so far matches the first j words.
-  std::vector<bool> reached(words.size() + 1, false);
-  reached[0] = true;
-  for (const std::string_view want : wanted) {
-    if (want == "#") {
-      for (std::size_t j = 1; j <= words.size(); ++j) reached[j] = reached[j] || reached[j - 1];
-      continue;
-    }
-    for (std::size_t j = words.size(); j > 0; --j) {
-      reached[j] = reached[j - 1] && (want == "*" || want == words[j - 1]);
-    }
-    reached[0] = pattern.empty() && words.empty();
-  }
-  return reached[words.size()];
 }
 
 bool headers_match(const wire::Table& arguments, const wire::Table& headers) {

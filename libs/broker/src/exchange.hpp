@@ -1,5 +1,6 @@
 #pragma once
 
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ struct Binding {
   bool is_durable = false;
 };
 
+class TopicTree;
+
 /// Routes messages to the queues and exchanges that are bound to it.
 /// Runs on: the engine's thread.
 class Exchange {
@@ -68,7 +71,7 @@ class Exchange {
   std::optional<DeduplicationWindow> window;  ///< of one that passes no duplicates on
 
   /// Whether there is an equal one.
-  bool has(const Binding& binding) const;
+  bool has(const Binding& binding);
   /// Returns: false when there is an equal one already.
   bool bind(Binding binding);
   /// Returns: whether there was one, and whether it was durable.
@@ -78,27 +81,43 @@ class Exchange {
   };
   Unbound unbind(const Destination& destination, std::string_view key,
                  const wire::Table& arguments);
-  /// Removes all bindings to `destination`. Returns: those that were there.
-  std::vector<Binding> unbind_all(const Destination& destination);
-  const std::vector<Binding>& bindings() const noexcept { return bindings_; }
+  /// Removes all bindings to `destination`. Returns: how many there were.
+  std::size_t unbind_all(const Destination& destination);
+  std::size_t binding_count() const noexcept { return bindings_.size(); }
+  /// Shows all, in the order in which they were made.
+  template <class See>
+  void for_each_binding(See see) const {
+    for (const Place& place : bindings_) see(place.binding);
+  }
 
   /// Appends the destinations for a message; perhaps some of them twice.
   void match(std::string_view key, const wire::Table* headers, std::vector<Destination>& to) const;
 
  private:
-  void index();
+  /// A binding among all, and among those to its destination.
+  struct Place {
+    Binding binding;
+    std::size_t hash = 0;
+    Place* before = nullptr;
+    Place* after = nullptr;
+  };
+  using Bindings = std::list<Place>;
 
-  std::vector<Binding> bindings_;
+  Bindings::iterator find(const Binding& binding, std::size_t hash);
+  void remove(Bindings::iterator place);
+  void index(const Binding& binding);
+  void forget(const Binding& binding);
+
+  Bindings bindings_;
+  std::unordered_multimap<std::size_t, Bindings::iterator> by_hash_;
+  std::unordered_map<const void*, Place*> by_destination_;  // the last of each
   struct Hash : std::hash<std::string_view> {
     using is_transparent = void;
   };
   std::unordered_map<std::string, std::vector<Destination>, Hash, std::equal_to<>>
       by_key_;  // direct
+  std::unique_ptr<TopicTree> topics_;
 };
-
-/// Whether `key` matches a topic `pattern`: words between dots, `*` is one word, `#` any number.
-/// Work is bounded by words of the pattern times words of the key.
-bool topic_matches(std::string_view pattern, std::string_view key);
 
 /// Whether `headers` satisfy a headers binding. Source: RabbitMQ, headers exchange, x-match.
 bool headers_match(const wire::Table& arguments, const wire::Table& headers);

@@ -105,6 +105,7 @@ struct Connection {
 struct VirtualHost {
   std::string name;
   std::map<std::string, std::unique_ptr<Queue>, std::less<>> queues;
+  std::unordered_map<std::string_view, Queue*> queues_by_name;  ///< the same, to be found fast
   std::map<std::string, std::unique_ptr<Exchange>, std::less<>> exchanges;
   std::size_t binding_count = 0;
 };
@@ -122,6 +123,14 @@ struct DeadLetterJob {
   EntryId id;
   std::string_view reason;
   BodyRef body;
+};
+
+/// By time, and then by age: whatever a run repeats, it repeats in the same order.
+struct ByTime {
+  using Due = std::pair<std::int64_t, Queue*>;
+  bool operator()(const Due& one, const Due& other) const {
+    return std::pair{one.first, one.second->id} < std::pair{other.first, other.second->id};
+  }
 };
 
 /// What a full queue has refused.
@@ -240,7 +249,8 @@ class Broker::Inside {
   void touch(Queue& queue);
   void touch_queues_of(Channel& channel);
   /// Looks at the queue's times from now on, if it has any.
-  void watch(Queue& queue);
+  /// Takes: whether it may be looked at later than was said before.
+  void watch(Queue& queue, bool is_later_allowed = false);
   void dispatch(Queue& queue, WallTime now);
   bool can_take(const Consumer& consumer) const;
   bool has_credit(const Connection& connection) const {
@@ -393,8 +403,8 @@ class Broker::Inside {
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
   std::unordered_map<std::uint64_t, Queue*> queues_by_id;
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
-  /// Queues that may have something due, by id: most have not, and are not looked at.
-  std::map<std::uint64_t, Queue*> watched;
+  /// Queues that may have something due, by time: most have not, and are not looked at.
+  std::set<std::pair<std::int64_t, Queue*>, ByTime> dues;
   std::map<std::uint64_t, Queue*> delaying;  ///< of x-delayed-message exchanges, by id
   std::uint64_t last_queue_id = 0;
   JournalSequence durable_upto{};

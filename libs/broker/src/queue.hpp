@@ -41,10 +41,10 @@ class Queue {
   bool had_consumers = false;
   std::int64_t unused_since = 0;  ///< for x-expires
 
-  std::vector<Consumer*> consumers;  ///< in the order of their start
-  std::size_t next_consumer = 0;     ///< whose turn it is
-  bool is_touched = false;           ///< is to be dispatched at the end of the command
-  bool is_watched = false;           ///< something of it may become due
+  std::vector<Consumer*> consumers;    ///< in the order of their start
+  std::size_t next_consumer = 0;       ///< whose turn it is
+  bool is_touched = false;             ///< is to be dispatched at the end of the command
+  std::optional<std::int64_t> due_at;  ///< when something of it may be due, as the engine knows it
 
   QueueIndex entries;
   std::map<std::uint32_t, std::uint64_t> segments;  ///< of the journal: how many of its bodies
