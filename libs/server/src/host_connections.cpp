@@ -43,6 +43,11 @@ class Inbox {
   bool was_filled_ = false;
 };
 
+/// What all connections together may bring before each has had its turn again, about: many that
+/// publish leave a consumer its turn to answer.
+constexpr std::size_t bytes_of_a_round = 512 * 1024;
+constexpr std::size_t bytes_of_a_turn_min = 8 * 1024;
+
 constexpr seconds linger_limit{1};
 
 }  // namespace
@@ -81,8 +86,11 @@ Task<> BrokerHost::Inside::read(Inside& self, std::shared_ptr<Connection> connec
       self.after(*connection);
       if (!session.wants_bytes()) continue;
     }
+    const std::span<std::byte> space = inbox.space(session.receive_bytes_min());
+    const std::size_t share = std::max(
+        bytes_of_a_turn_min, bytes_of_a_round / std::max<std::size_t>(1, self.connections.size()));
     const auto count =
-        co_await connection->stream->read_some(inbox.space(session.receive_bytes_min()));
+        co_await connection->stream->read_some(space.first(std::min(space.size(), share)));
     if (!count) {
       if (count.error() == Error::end_of_stream) {
         session.on_end_of_stream(self.now());
