@@ -20,6 +20,14 @@ if(PRONTO_SANITIZE)
   target_compile_options(pronto_asio PRIVATE -w)
 endif()
 
+# The programs' allocator (ADR 0005); sanitizers bring their own. It stands in for malloc by being linked, so the linker
+# must not leave it out for want of a reference.
+add_library(pronto_allocator INTERFACE)
+if(NOT PRONTO_SANITIZE)
+  find_package(mimalloc 2.0 REQUIRED)
+  target_link_libraries(pronto_allocator INTERFACE "-Wl,--push-state,--no-as-needed" mimalloc "-Wl,--pop-state")
+endif()
+
 if(PRONTO_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

@@ -7,7 +7,7 @@ what=${1:-run}
 packages=(
   clang-19 lld-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config git
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libssl-dev libsqlite3-dev
-  libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev zlib1g-dev
+  libfmt-dev libspdlog-dev libcli11-dev libtomlplusplus-dev zlib1g-dev libmimalloc-dev
 )
 if [ "$what" = test ]; then
   packages+=(
