@@ -249,7 +249,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
   const std::size_t count = queue.entries.ready_count();
   std::vector<std::uint64_t> kept;
   bool was_journaled = queue.entries.written_out_count() > 0 || queue.entries.has_lost();
-  drop_all_pages(queue);
+  drop_pages(queue, 0, queue.last_sequence);
   queue.entries.remove_if([&](const Entry& entry, bool is_out) {
     if (is_out) {
       kept.push_back(entry.sequence);
@@ -300,7 +300,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
 void Broker::Inside::delete_queue(Queue& queue, WallTime) {
   VirtualHost& host = virtual_host(queue.virtual_host);
   if (queue.is_journaled()) record(QueueDeletedRecord{queue.id});
-  drop_all_pages(queue);
+  drop_pages(queue, 0, queue.last_sequence);
   queue.entries.remove_if([this, &queue](const Entry& entry, bool) {
     release(queue, entry);
     return true;

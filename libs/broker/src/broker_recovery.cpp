@@ -44,6 +44,9 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
     });
   }
   see(QueueStateRecord{queue.id, queue.last_sequence});
+  for (const QueueIndex::Lost& lost : queue.entries.lost()) {
+    for (const auto& [first, last] : lost.removed) see(RemoveRecord{queue.id, first, last});
+  }
 }
 
 }  // namespace
@@ -99,6 +102,7 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     if (remove->first > last) return {};
     inside.drop_pages(*queue, remove->first, last);
     inside.read_pages(*queue, remove->first, last);
+    queue->entries.remove_from_lost(remove->first, last);
     const auto is_meant = [&](const Entry& entry) {
       return entry.sequence >= remove->first && entry.sequence <= last;
     };
@@ -346,6 +350,7 @@ void Broker::finish_recovery(WallTime now) {
       queue->durable_sequence = queue->last_sequence;
       // They may have been with a consumer when the process ended.
       queue->entries.set_redelivered_upto(queue->last_sequence);
+      if (queue->entries.next_expiry()) inside_->load_pages(*queue);
       inside_->watch(*queue);
     }
   }

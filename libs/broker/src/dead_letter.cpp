@@ -128,14 +128,15 @@ void Broker::Inside::discard(Queue& queue, const Entry& entry, std::string_view 
 
 /// What moves to a dead-letter exchange is written again, so on a full disk it stays.
 void Broker::Inside::expire(Queue& queue, std::int64_t upto) {
-  const auto next = queue.entries.next_expiry();
-  if (!next || *next > upto) return;
+  if (!queue.entries.has_expired(upto)) return;
   if (dead_letter_exchange(queue) && !effects.has_room()) return;
   std::vector<PageId> wanted;
   for (const Entry& entry : queue.entries.take_expired(upto, wanted)) {
     discard(queue, entry, expired);
   }
   for (const PageId& page : wanted) fetch_page(queue, page);
+  // What comes to the front may expire before all of its page has.
+  if (queue.entries.written_out_count() > 0) load_pages(queue);
 }
 
 void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::string_view reason,

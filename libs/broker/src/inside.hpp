@@ -369,10 +369,9 @@ class Broker::Inside {
   void put_back(Queue& queue, const PageId& id, const QueuePageRecord* image);
   /// The page and its entries have left the queue.
   void release_written(Queue& queue, const WrittenPage& page);
-  /// Drops those that are not here and lie between two sequences, with their entries.
+  /// Drops those that are not here and lie between two sequences, with their entries; lost ones,
+  /// too.
   void drop_pages(Queue& queue, std::uint64_t first, std::uint64_t last);
-  /// All that are not here, and those that are lost.
-  void drop_all_pages(Queue& queue);
 
   // cleaner.cpp
   bool fetch_pages_to_clean();

@@ -5,7 +5,7 @@
 namespace pronto::broker {
 namespace {
 
-constexpr std::size_t written_per_command_max = 16;
+constexpr std::size_t written_per_command_max = 2;
 constexpr std::size_t pages_kept_min = 1024;
 /// How many commands those that had to stay are left alone.
 constexpr std::size_t commands_between_tries = 1024;
@@ -45,7 +45,8 @@ void Broker::Inside::note_full(const Queue& queue, EntryId id) {
 /// Writes pages to the journal until the others have room in memory, the last that became full
 /// first: what is delivered next stays.
 void Broker::Inside::write_out_pages() {
-  if (page_bytes <= limits.page_bytes_max) return;
+  // A full disk needs its reserve for what drains it.
+  if (page_bytes <= limits.page_bytes_max || !effects.has_room()) return;
   if (full_pages.empty() && ++commands_since_tried >= commands_between_tries) {
     full_pages.swap(stuck_pages);
     commands_since_tried = 0;
@@ -119,16 +120,8 @@ void Broker::Inside::release_written(Queue& queue, const WrittenPage& page) {
 }
 
 void Broker::Inside::drop_pages(Queue& queue, std::uint64_t first, std::uint64_t last) {
-  queue.entries.drop_written_if([&](const WrittenPage& page) {
-    const bool is_meant = page.first_sequence >= first && page.last_sequence <= last;
-    if (is_meant) release_written(queue, page);
-    return is_meant;
-  });
-}
-
-void Broker::Inside::drop_all_pages(Queue& queue) {
-  drop_pages(queue, 0, std::numeric_limits<std::uint64_t>::max());
-  for (const WrittenPage& page : queue.entries.take_lost()) release_written(queue, page);
+  queue.entries.drop_written(first, last,
+                             [&](const WrittenPage& page) { release_written(queue, page); });
 }
 
 bool Broker::on_page(FetchTicket ticket, const std::optional<QueuePageRecord>& page, WallTime now) {

@@ -340,7 +340,7 @@ void QueueIndex::tidy(Level& level, std::size_t number) {
   }
 }
 
-void QueueIndex::drop_written(Level& level, std::size_t number) {
+void QueueIndex::drop_written_page(Level& level, std::size_t number) {
   count_page(level, *level.pages[number]->written, false);
   drop_page(level, number);
   if (level.live_count == 0) clear(level);
@@ -405,26 +405,27 @@ void QueueIndex::set_expiry(Page& page, std::int64_t at) {
   if (at == 0 || (page.next_expiry != 0 && page.next_expiry <= at)) return;
   forget_expiry(page);
   page.next_expiry = at;
-  expiries_.emplace(at, &page);
+  expiries_of(page).emplace(at, &page);
 }
 
 void QueueIndex::forget_expiry(Page& page) {
-  if (page.next_expiry != 0) expiries_.erase({page.next_expiry, &page});
+  if (page.next_expiry != 0) expiries_of(page).erase({page.next_expiry, &page});
   page.next_expiry = 0;
 }
 
 std::vector<Entry> QueueIndex::take_expired(std::int64_t now, std::vector<PageId>& wanted) {
+  while (!written_expiries_.empty() && written_expiries_.begin()->first <= now &&
+         wanted_to_expire_count_ < wanted_to_expire_max) {
+    Page& page = *written_expiries_.begin()->second;
+    forget_expiry(page);
+    page.is_wanted_to_expire = true;
+    ++wanted_to_expire_count_;
+    if (!std::exchange(page.is_on_its_way, true)) wanted.push_back(id_of(page));
+  }
   std::vector<Entry> entries;
   while (!expiries_.empty() && expiries_.begin()->first <= now) {
     Page& page = *expiries_.begin()->second;
-    if (page.written && wanted_to_expire_count_ >= wanted_to_expire_max) break;
     forget_expiry(page);
-    if (page.written) {
-      page.is_wanted_to_expire = true;
-      ++wanted_to_expire_count_;
-      if (!std::exchange(page.is_on_its_way, true)) wanted.push_back(id_of(page));
-      continue;
-    }
     Level& level = levels_[page.priority];
     Place at{*page_of(level, page.first_sequence), 0};
     std::int64_t next = 0;
@@ -443,10 +444,21 @@ std::vector<Entry> QueueIndex::take_expired(std::int64_t now, std::vector<PageId
   return entries;
 }
 
+bool QueueIndex::has_expired(std::int64_t now) const {
+  return (!expiries_.empty() && expiries_.begin()->first <= now) ||
+         (!written_expiries_.empty() && written_expiries_.begin()->first <= now &&
+          wanted_to_expire_count_ < wanted_to_expire_max);
+}
+
 std::optional<std::int64_t> QueueIndex::next_expiry() const {
-  // What is on its way is looked at when it comes, and then the rest.
-  if (expiries_.empty() || wanted_to_expire_count_ > 0) return std::nullopt;
-  return expiries_.begin()->first;
+  std::optional<std::int64_t> next;
+  if (!expiries_.empty()) next = expiries_.begin()->first;
+  // While some are on their way the rest waits for them.
+  if (!written_expiries_.empty() && wanted_to_expire_count_ == 0) {
+    next =
+        std::min(next.value_or(written_expiries_.begin()->first), written_expiries_.begin()->first);
+  }
+  return next;
 }
 
 std::optional<Entry> QueueIndex::find(EntryId id) const {
@@ -528,6 +540,7 @@ void QueueIndex::write_out(EntryId id, QueueId queue, const PageRef& image) {
   written->priority = page.priority;
   written->count = page.live_count;
   written->image = image;
+  bool expire = true;
   std::map<std::uint32_t, SegmentUse> segments;
   for (std::size_t i = 0; i < page.slots.size(); ++i) {
     const Slot& slot = page.slots[i];
@@ -541,17 +554,19 @@ void QueueIndex::write_out(EntryId id, QueueId queue, const PageRef& image) {
     ++use.entry_count;
     use.body_bytes += slot.bytes;
     const std::int64_t expires = page.expires.empty() ? 0 : page.expires[i];
-    if (expires != 0 && (written->next_expiry == 0 || expires < written->next_expiry)) {
-      written->next_expiry = expires;
-    }
+    expire = expire && expires != 0;
+    written->all_expired_at = std::max(written->all_expired_at, expires);
   }
+  if (!expire) written->all_expired_at = 0;
   written->segments.reserve(segments.size());
   for (const auto& [number, use] : segments) written->segments.push_back(use);
+  forget_expiry(page);
   page.first_sequence = written->first_sequence;
   page.slots = {};
   page.expires = {};
   page.returned_slot = 0;
   page.written = std::move(written);
+  set_expiry(page, page.written->all_expired_at);
   ++written_out_count_;
   count_memory(page);
 }
@@ -626,13 +641,13 @@ std::optional<WrittenPage> QueueIndex::put_back(const PageId& id,
   const auto number = find_written(id);
   if (!number) return std::nullopt;
   Page& page = *level_of(id.priority).pages[*number];
+  forget_expiry(page);
   const WrittenPage was = std::move(*page.written);
   page.written.reset();
   page.is_on_its_way = false;
   if (std::exchange(page.is_wanted_to_expire, false)) --wanted_to_expire_count_;
   --written_out_count_;
   page.full_upto = was.last_sequence;
-  forget_expiry(page);
   forget_positions(page);
   page.slots.reserve(entries.size());
   for (const QueuePageRecord::Entry& entry : entries) {
@@ -657,8 +672,23 @@ void QueueIndex::lose(const PageId& id) {
   const auto number = find_written(id);
   if (!number) return;
   Level& level = level_of(id.priority);
-  lost_.push_back(*level.pages[*number]->written);
-  drop_written(level, *number);
+  const WrittenPage& page = *level.pages[*number]->written;
+  const auto place = std::ranges::upper_bound(
+      lost_, std::pair{page.priority, page.first_sequence}, {},
+      [](const Lost& one) { return std::pair{one.page.priority, one.page.first_sequence}; });
+  lost_.insert(place, Lost{page, {}});
+  drop_written_page(level, *number);
+}
+
+void QueueIndex::remove_from_lost(std::uint64_t first, std::uint64_t last) {
+  for (Lost& lost : lost_) {
+    if (lost.page.first_sequence > last || lost.page.last_sequence < first) continue;
+    if (!lost.removed.empty() && lost.removed.back().second + 1 == first) {
+      lost.removed.back().second = last;
+    } else {
+      lost.removed.emplace_back(first, last);
+    }
+  }
 }
 
 void QueueIndex::append_written(WrittenPage page) {
@@ -669,9 +699,9 @@ void QueueIndex::append_written(WrittenPage page) {
   made.priority = static_cast<std::uint8_t>(&level - levels_.data());
   made.first_sequence = page.first_sequence;
   made.live_count = page.count;
-  set_expiry(made, page.next_expiry);
   count_page(level, page, true);
   made.written = std::make_unique<WrittenPage>(std::move(page));
+  set_expiry(made, made.written->all_expired_at);
   ++written_out_count_;
   count_memory(made);
 }

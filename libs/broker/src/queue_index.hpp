@@ -92,11 +92,12 @@ class QueueIndex {
   std::optional<Entry> take_oldest();
   /// Takes out a ready entry. Returns: nothing when it is not ready.
   std::optional<Entry> take(EntryId id);
-  /// Takes out all that have expired by `now`, milliseconds since 1970. Those in pages that are not
-  /// here are wanted first: the next of these pages are added to `wanted`, and no more while they
-  /// are on their way.
+  /// Takes out all that are here and have expired by `now`, milliseconds since 1970. Pages that are
+  /// not here and have expired as a whole are wanted first: the next of them are added to `wanted`,
+  /// and no more while they are on their way.
   std::vector<Entry> take_expired(std::int64_t now, std::vector<PageId>& wanted);
-  /// When that has to be asked next: not after the next entry expires.
+  bool has_expired(std::int64_t now) const;
+  /// When that has to be asked next: not after the next entry expires, if it is here.
   std::optional<std::int64_t> next_expiry() const;
   /// An entry that is out is ready again, at its place.
   void give_back(EntryId id);
@@ -144,13 +145,19 @@ class QueueIndex {
   /// It cannot be read.
   void lose(const PageId& id);
   bool has_lost() const noexcept { return !lost_.empty(); }
-  /// Those that cannot be read, no longer kept then.
-  std::vector<WrittenPage> take_lost() { return std::exchange(lost_, {}); }
+  /// What is known of entries that have left a page that cannot be read.
+  struct Lost {
+    WrittenPage page;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> removed;  ///< first and last sequences
+  };
+  const std::vector<Lost>& lost() const noexcept { return lost_; }
   /// A recovery's: a page that was written out, all of it behind the entries of its priority.
   void append_written(WrittenPage page);
-  /// Drops pages that are not here for which `is_meant(page)` is true, with their entries.
-  template <class Is>
-  void drop_written_if(Is is_meant);
+  /// Drops and shows the pages that are not here and lie between two sequences; lost ones, too.
+  template <class See>
+  void drop_written(std::uint64_t first, std::uint64_t last, See see);
+  /// Entries have left of which some may be in pages that cannot be read.
+  void remove_from_lost(std::uint64_t first, std::uint64_t last);
 
   /// Shows the entries that would be delivered next, in that order, while `see` returns true; as
   /// far as they are here.
@@ -165,20 +172,30 @@ class QueueIndex {
     const Level& level = level_of(priority);
     return level.pages.empty() ? 0 : last_sequence_of(*level.pages.back());
   }
-  /// Shows all entries, ready and out, and the pages that are not here: by priority, then by
-  /// sequence. Those that are lost come last.
+  /// Shows all entries, ready and out, and the pages that are not here, with those that are lost:
+  /// by priority, then by sequence.
   template <class See, class SeePage>
   void for_each(See see, SeePage see_page) const {
+    auto lost = lost_.begin();
     for (const Level& level : levels_) {
+      const auto priority = static_cast<std::uint8_t>(&level - levels_.data());
+      const auto see_lost_before = [&](std::uint64_t sequence) {
+        for (; lost != lost_.end() && lost->page.priority == priority &&
+               lost->page.first_sequence < sequence;
+             ++lost) {
+          see_page(lost->page);
+        }
+      };
       for (Place at; at.page < level.pages.size(); ++at.page) {
         const Page& page = *level.pages[at.page];
+        if (page.live_count > 0) see_lost_before(page.first_sequence);
         if (page.written) see_page(*page.written);
         for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
           if (!page.slots[at.slot].is_removed) see(entry_at(level, at));
         }
       }
+      see_lost_before(nowhere);
     }
-    for (const WrittenPage& page : lost_) see_page(page);
   }
   /// Shows the entries, ready and out, whose bodies lie in a segment of the journal: of the pages
   /// that are here.
@@ -268,7 +285,7 @@ class QueueIndex {
     return {page.priority, page.first_sequence, page.written->image};
   }
   void count_page(Level& level, const WrittenPage& page, bool is_more);
-  void drop_written(Level& level, std::size_t page);
+  void drop_written_page(Level& level, std::size_t page);
   bool has_counts(const Page& page) const;
   Entry entry_at(const Level& level, Place place) const;
   static Slot& slot_at(Level& level, Place place) {
@@ -307,9 +324,12 @@ class QueueIndex {
   std::uint64_t redelivered_upto_ = 0;
   std::size_t written_out_count_ = 0;  // pages
   std::size_t wanted_to_expire_count_ = 0;
-  std::vector<WrittenPage> lost_;
+  std::vector<Lost> lost_;  // by priority, then by sequence
   std::unordered_map<std::uint64_t, std::uint32_t> delivery_counts_;  // that are not 0
-  std::set<std::pair<std::int64_t, Page*>> expiries_;                 // of pages
+  using Expiries = std::set<std::pair<std::int64_t, Page*>>;
+  Expiries& expiries_of(const Page& page) { return page.written ? written_expiries_ : expiries_; }
+  Expiries expiries_;          // of pages: of the first entry
+  Expiries written_expiries_;  // of pages that are not here: of the last entry
 };
 
 template <class See>
@@ -339,12 +359,29 @@ void QueueIndex::for_each_next(See see) const {
   }
 }
 
-template <class Is>
-void QueueIndex::drop_written_if(Is is_meant) {
+template <class See>
+void QueueIndex::drop_written(std::uint64_t first, std::uint64_t last, See see) {
+  for (auto at = lost_.begin(); at != lost_.end();) {
+    if (at->page.first_sequence >= first && at->page.last_sequence <= last) {
+      see(std::as_const(at->page));
+      at = lost_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  if (written_out_count_ == 0) return;
   for (Level& level : levels_) {
-    for (std::size_t page = level.pages.size(); page-- > 0;) {
-      if (page >= level.pages.size() || !level.pages[page]->written) continue;
-      if (is_meant(std::as_const(*level.pages[page]->written))) drop_written(level, page);
+    const std::size_t begin = page_of(level, first).value_or(0);
+    const auto behind = page_of(level, last);
+    // From the back: what moves up then is short.
+    for (std::size_t number = behind ? *behind + 1 : 0; number-- > begin;) {
+      if (number >= level.pages.size()) continue;
+      const Page& page = *level.pages[number];
+      if (!page.written || page.first_sequence < first || page.written->last_sequence > last) {
+        continue;
+      }
+      see(std::as_const(*page.written));
+      drop_written_page(level, number);
     }
   }
 }

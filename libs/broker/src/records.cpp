@@ -232,7 +232,7 @@ struct Put {
     put(out, page.last_sequence);
     put(out, page.count);
     put(out, page.body_bytes);
-    put(out, page.next_expiry);
+    put(out, page.all_expired_at);
     put(out, page.image.position);
     put(out, page.image.bytes);
     for (const SegmentUse& use : page.segments) {
@@ -251,7 +251,7 @@ WrittenPage take_written_page(Source& source) {
   page.last_sequence = source.take<std::uint64_t>();
   page.count = source.take<std::uint32_t>();
   page.body_bytes = source.take<std::uint64_t>();
-  page.next_expiry = source.take<std::int64_t>();
+  page.all_expired_at = source.take<std::int64_t>();
   page.image.position = source.take<BodyPosition>();
   page.image.bytes = source.take<std::uint32_t>();
   while (!source.is_done() && !source.has_failed()) {

@@ -175,7 +175,7 @@ class Model {
       ASSERT_EQ(seen[i].entry.expires_at, entry.expires_at);
       ASSERT_EQ(seen[i].entry.is_journaled, entry.is_journaled);
       ASSERT_EQ(index_.is_ready(entry.id()), !all_[i].is_out);
-      if (entry.expires_at != 0 && !all_[i].is_out) {
+      if (entry.expires_at != 0 && !all_[i].is_out && index_.find(entry.id())) {
         first_expiry = std::min(first_expiry.value_or(entry.expires_at), entry.expires_at);
       }
     }
@@ -275,9 +275,23 @@ class Model {
   }
   void expire() {
     now_ += static_cast<std::int64_t>(chance_.below(60));
+    // What is not here may wait until all of its page has expired; so it is looked at once it is
+    // here.
+    if (chance_.below(2) == 0) put_all_back(0, last_);
+    std::set<std::uint64_t> may_wait;
+    for (const PageId& page : index_.missing_between(0, last_)) {
+      const auto& entries = images_.at(page.image).entries;
+      const bool all = std::ranges::all_of(entries, [this](const QueuePageRecord::Entry& entry) {
+        return entry.expires_at != 0 && entry.expires_at <= now_;
+      });
+      for (const auto& entry : entries) {
+        if (!all) may_wait.insert(entry.sequence);
+      }
+    }
     std::vector<std::uint64_t> expected;
     for (Known& one : all_) {
       if (one.is_out || one.entry.expires_at == 0 || one.entry.expires_at > now_) continue;
+      if (may_wait.contains(one.entry.sequence)) continue;
       one.is_out = true;
       expected.push_back(one.entry.sequence);
     }
@@ -315,8 +329,16 @@ class Model {
         std::erase_if(all_, [&](const Known& one) { return one.entry.sequence == entry.sequence; });
       }
       if (chance_.below(2) == 0) return index_.lose(page);
-      return index_.drop_written_if(
-          [&](const WrittenPage& one) { return one.image == page.image; });
+      const auto& entries = images_.at(page.image).entries;
+      // With what else lies in between, of other priorities.
+      index_.drop_written(
+          entries.front().sequence, entries.back().sequence, [&](const WrittenPage& one) {
+            for (const auto& entry : images_.at(one.image).entries) {
+              std::erase_if(
+                  all_, [&](const Known& known) { return known.entry.sequence == entry.sequence; });
+            }
+          });
+      return;
     }
     for (int i = 0; i < 10; ++i) {
       const EntryId id = all_[chance_.below(all_.size())].entry.id();

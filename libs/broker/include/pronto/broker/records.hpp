@@ -151,9 +151,9 @@ struct WrittenPage {
   std::uint8_t priority = 0;
   std::uint64_t first_sequence = 0;
   std::uint64_t last_sequence = 0;
-  std::uint32_t count = 0;       ///< of entries
-  std::uint64_t body_bytes = 0;  ///< of theirs
-  std::int64_t next_expiry = 0;  ///< milliseconds since 1970; 0: none expires
+  std::uint32_t count = 0;          ///< of entries
+  std::uint64_t body_bytes = 0;     ///< of theirs
+  std::int64_t all_expired_at = 0;  ///< milliseconds since 1970; 0: not all of them expire
   PageRef image;
   std::vector<SegmentUse> segments;  ///< where its bodies lie, in their order
 };
