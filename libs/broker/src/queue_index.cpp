@@ -103,13 +103,7 @@ std::optional<EntryId> QueueIndex::append(const Entry& entry) {
                 page.first_sequence + page.slots.back().delta < entry.sequence);
   const std::size_t slots_before = page.slots.capacity();
   const std::size_t expires_before = page.expires.capacity();
-  page.slots.push_back(
-      {.position = static_cast<std::uint64_t>(entry.body.position),
-       .bytes = entry.body.bytes,
-       .delta = static_cast<std::uint32_t>(entry.sequence - page.first_sequence) & delta_max,
-       .is_removed = 0,
-       .is_out = 0,
-       .is_journaled = entry.is_journaled});
+  add_slot(page, entry.sequence, entry.body, entry.is_journaled);
   if (entry.expires_at != 0 || !page.expires.empty()) {
     page.expires.resize(page.slots.size() - 1);
     page.expires.push_back(entry.expires_at);
@@ -118,12 +112,23 @@ std::optional<EntryId> QueueIndex::append(const Entry& entry) {
   if (page.slots.capacity() != slots_before || page.expires.capacity() != expires_before) {
     count_memory(page);
   }
-  note_position(page, page.slots.back().position);
   ++page.live_count;
   ++level.live_count;
   ++live_count_;
   count_ready(level, page.slots.back(), true);
   return full;
+}
+
+void QueueIndex::add_slot(Page& page, std::uint64_t sequence, const BodyRef& body,
+                          bool is_journaled) {
+  page.slots.push_back(
+      {.position = static_cast<std::uint64_t>(body.position),
+       .bytes = body.bytes,
+       .delta = static_cast<std::uint32_t>(sequence - page.first_sequence) & delta_max,
+       .is_removed = 0,
+       .is_out = 0,
+       .is_journaled = is_journaled});
+  note_position(page, page.slots.back().position);
 }
 
 void QueueIndex::note_position(Page& page, std::uint64_t position) {
@@ -651,14 +656,7 @@ std::optional<WrittenPage> QueueIndex::put_back(const PageId& id,
   forget_positions(page);
   page.slots.reserve(entries.size());
   for (const QueuePageRecord::Entry& entry : entries) {
-    page.slots.push_back(
-        {.position = static_cast<std::uint64_t>(entry.body.position),
-         .bytes = entry.body.bytes,
-         .delta = static_cast<std::uint32_t>(entry.sequence - page.first_sequence) & delta_max,
-         .is_removed = 0,
-         .is_out = 0,
-         .is_journaled = 1});
-    note_position(page, page.slots.back().position);
+    add_slot(page, entry.sequence, entry.body, true);
     if (entry.expires_at == 0) continue;
     page.expires.resize(entries.size());
     page.expires[page.slots.size() - 1] = entry.expires_at;

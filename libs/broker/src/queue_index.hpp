@@ -279,7 +279,7 @@ class QueueIndex {
     if (page.written) return page.written->last_sequence;
     return page.slots.empty() ? 0 : page.first_sequence + page.slots.back().delta;
   }
-  /// The page that is not here, and its number, or null.
+  /// The number of a page that is not here.
   std::optional<std::size_t> find_written(const PageId& id) const;
   static PageId id_of(const Page& page) {
     return {page.priority, page.first_sequence, page.written->image};
@@ -311,6 +311,8 @@ class QueueIndex {
   void set_expiry(Page& page, std::int64_t at);
   void forget_expiry(Page& page);
   void count_memory(Page& page);
+  /// A ready entry, behind the page's others.
+  static void add_slot(Page& page, std::uint64_t sequence, const BodyRef& body, bool is_journaled);
   static void note_position(Page& page, std::uint64_t position);
   static void forget_positions(Page& page);
 
