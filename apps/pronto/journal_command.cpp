@@ -71,6 +71,8 @@ std::string name_of(broker::RecordType type) {
       return "index page";
     case broker::RecordType::written_page:
       return "written page";
+    case broker::RecordType::remove_runs:
+      return "remove runs";
   }
   return fmt::format("type {}", static_cast<int>(type));
 }
@@ -149,6 +151,15 @@ struct Words {
     return fmt::format("{} priority {}: {} entries, sequences {} to {}, at {} in segment {}",
                        queue_text(one.queue), one.priority, one.count, one.first_sequence,
                        one.last_sequence, at & 0xFFFF'FFFF, at >> 32U);
+  }
+
+  std::string operator()(const broker::RemoveRunsRecord& one) const {
+    std::string text;
+    for (const broker::RemoveRecord& run : one.runs) {
+      if (!text.empty()) text += ", ";
+      text += (*this)(run);
+    }
+    return text;
   }
 
   static std::string expiry(std::int64_t at) {

@@ -143,7 +143,7 @@ class Doctor(unittest.TestCase):
         self.assertEqual([one["text"] for one in records if one["type"] == "queue declared"],
                          ["queue 1 'one' in vhost '/'", "queue 2 'two' in vhost '/'"])
         self.assertEqual(sum(one["type"] == "enqueue" for one in records), MESSAGES)
-        self.assertEqual([one["text"] for one in records if one["type"] == "remove"], ["queue 1 sequences 1 to 1"])
+        self.assertEqual([one["text"] for one in records if one["type"] == "remove runs"], ["queue 1 sequences 1 to 1"])
         out, err = self.run_pronto("journal", "inspect", "--file", "00000099.log", status=1)
         self.assertEqual((out, err), ("", f"pronto: there is no 00000099.log in {self.data}\n"))
 

@@ -43,14 +43,14 @@ Channel* Broker::Inside::find_channel(ConnectionId connection, ChannelId channel
 
 void Broker::Inside::record_removed(const Queue& queue, std::uint64_t sequence) {
   // Acks mostly come in order: a run grows instead of a record for each.
-  if (!records.empty()) {
-    if (auto* run = std::get_if<RemoveRecord>(&records.back());
-        run && run->queue == queue.id && run->last + 1 == sequence) {
-      run->last = sequence;
+  if (!removed.empty()) {
+    RemoveRecord& run = removed.back();
+    if (run.queue == queue.id && run.last + 1 == sequence) {
+      run.last = sequence;
       return;
     }
   }
-  record(RemoveRecord{queue.id, sequence, sequence});
+  removed.push_back({queue.id, sequence, sequence});
 }
 
 /// All that the queue has had, but these: the gaps between them.
@@ -59,7 +59,7 @@ void Broker::Inside::record_removed_but(const Queue& queue, std::vector<std::uin
   kept.push_back(queue.last_sequence + 1);
   std::uint64_t first = 1;
   for (const std::uint64_t one : kept) {
-    if (one > first) record(RemoveRecord{queue.id, first, one - 1});
+    if (one > first) removed.push_back({queue.id, first, one - 1});
     first = one + 1;
   }
 }
@@ -68,24 +68,65 @@ namespace {
 
 /// What is lost with a crash without harm: the message comes again, marked as such.
 bool is_loose(const Record& record) {
-  return std::holds_alternative<RemoveRecord>(record) ||
+  return std::holds_alternative<RemoveRunsRecord>(record) ||
          std::holds_alternative<DeliveryCountRecord>(record);
 }
 
+constexpr std::size_t runs_of_a_record_max = 512;
+
+/// How many records of `unit_overhead_bytes` it counts for: a run has 31 bytes at most.
+std::size_t weight_of(const Record& record) {
+  const auto* removed = std::get_if<RemoveRunsRecord>(&record);
+  return removed ? 1 + removed->runs.size() / 4 : 1;
+}
+
+/// Puts runs in their order, and joins those that touch.
+void join(std::vector<RemoveRecord>& runs) {
+  const auto place = [](const RemoveRecord& run) { return std::pair{run.queue, run.first}; };
+  if (!std::ranges::is_sorted(runs, {}, place)) std::ranges::sort(runs, {}, place);
+  std::size_t kept = 0;
+  for (std::size_t i = 1; i < runs.size(); ++i) {
+    RemoveRecord& before = runs[kept];
+    if (runs[i].queue == before.queue && runs[i].first <= before.last + 1) {
+      before.last = std::max(before.last, runs[i].last);
+    } else {
+      runs[++kept] = runs[i];
+    }
+  }
+  if (!runs.empty()) runs.resize(kept + 1);
+}
+
 }  // namespace
+
+/// Makes records of what the command has removed, behind all others: a message that came and left
+/// in one unit has left.
+void Broker::Inside::state_removed() {
+  if (removed.empty()) return;
+  join(removed);
+  std::span<const RemoveRecord> rest = removed;
+  while (!rest.empty()) {
+    const auto part = rest.first(std::min(rest.size(), runs_of_a_record_max));
+    rest = rest.subspan(part.size());
+    record(RemoveRunsRecord{{part.begin(), part.end()}});
+  }
+  removed.clear();
+}
 
 /// Hands the command's records to the journal: as one unit, unless it would be too large for it.
 /// Then removals and counts, which need not be atomic with anything outside a transaction, follow
 /// in units of their own.
 Appended Broker::Inside::write_records() {
-  const std::size_t records_max =
+  state_removed();
+  const std::size_t weight_max =
       std::max<std::size_t>(1, limits.unit_bytes_max / unit_overhead_bytes);
   const auto firm_count = static_cast<std::size_t>(
       std::ranges::count_if(records, [](const Record& record) { return !is_loose(record); }));
   awaited = Awaited::nothing;
   if (firm_count > 0) awaited = Awaited::written;
   if (is_atomic || firm_count > relaxed_count) awaited = Awaited::durable;
-  if (is_atomic || records.size() <= records_max) return effects.append(records, awaited);
+  std::size_t weight = 0;
+  for (const Record& one : records) weight += weight_of(one);
+  if (is_atomic || weight <= weight_max) return effects.append(records, awaited);
   std::vector<Record> firm;
   std::vector<Record> loose;
   for (Record& one : records) (is_loose(one) ? loose : firm).push_back(std::move(one));
@@ -93,8 +134,13 @@ Appended Broker::Inside::write_records() {
   if (!firm.empty()) appended = effects.append(firm, awaited);
   std::span<const Record> rest = loose;
   while (!rest.empty()) {
-    const auto part = rest.first(std::min(rest.size(), records_max));
-    rest = rest.subspan(part.size());
+    std::size_t count = 1;
+    weight = weight_of(rest.front());
+    while (count < rest.size() && weight + weight_of(rest[count]) <= weight_max) {
+      weight += weight_of(rest[count++]);
+    }
+    const auto part = rest.first(count);
+    rest = rest.subspan(count);
     const Appended more = effects.append(part, Awaited::nothing);
     if (firm.empty()) appended.sequence = more.sequence;
   }
@@ -117,7 +163,7 @@ void Broker::Inside::finish(WallTime now) {
 }
 
 void Broker::Inside::finish_unit(WallTime now) {
-  if (!records.empty()) {
+  if (has_records()) {
     const Appended appended = write_records();
     PRONTO_ASSERT(appended.bodies.size() == new_body_count);
     const auto settled = [&appended](BodyRef body) {
@@ -168,7 +214,7 @@ void Broker::Inside::finish_unit(WallTime now) {
   touched.clear();
   confirm_all();
   // What deliveries without ack have removed rides along with a unit of its own.
-  if (!records.empty()) {
+  if (has_records()) {
     write_records();
     records.clear();
   }

@@ -498,7 +498,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   if (channel.prefetch_max != 0) touch_queues_of(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.
   channel.unconfirmed.push_back({0, has_duplicates ? last_appended : JournalSequence{}, true});
-  if (new_body_count > bodies_before || !records.empty()) {
+  if (new_body_count > bodies_before || has_records()) {
     new_unconfirmed.push_back(&channel.unconfirmed.back());
   }
   await_confirm(channel);

@@ -44,12 +44,43 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
     });
   }
   see(QueueStateRecord{queue.id, queue.last_sequence});
+  RemoveRunsRecord removed;
   for (const QueueIndex::Lost& lost : queue.entries.lost()) {
-    for (const auto& [first, last] : lost.removed) see(RemoveRecord{queue.id, first, last});
+    for (const auto& [first, last] : lost.removed) removed.runs.push_back({queue.id, first, last});
   }
+  if (!removed.runs.empty()) see(removed);
 }
 
 }  // namespace
+
+/// Takes a run of messages out of its queue, as far as they are there.
+void Broker::Inside::replay(const RemoveRecord& run) {
+  const auto found = queues_by_id.find(static_cast<std::uint64_t>(run.queue));
+  if (found == queues_by_id.end()) return;  // deleted since
+  Queue& queue = *found->second;
+  const std::uint64_t last = std::min(run.last, queue.last_sequence);
+  if (run.first > last) return;
+  drop_pages(queue, run.first, last);
+  read_pages(queue, run.first, last);
+  queue.entries.remove_from_lost(run.first, last);
+  const auto is_meant = [&](const Entry& entry) {
+    return entry.sequence >= run.first && entry.sequence <= last;
+  };
+  if (last - run.first >= queue.entries.live_count()) {
+    // A purge's, whose run is as long as the queue's life.
+    queue.entries.remove_if([&](const Entry& entry, bool) {
+      if (is_meant(entry)) release(queue, entry);
+      return is_meant(entry);
+    });
+    return;
+  }
+  for (std::uint64_t sequence = run.first; sequence <= last; ++sequence) {
+    const auto entry = queue.entries.find(sequence);
+    if (!entry) continue;
+    queue.entries.remove(entry->id());
+    release(queue, *entry);
+  }
+}
 
 Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView payload) {
   Inside& inside = *inside_;
@@ -96,30 +127,11 @@ Result<void> Broker::on_record(RecordType type, BodyPosition position, BytesView
     return {};
   }
   if (const auto* remove = std::get_if<RemoveRecord>(&*decoded)) {
-    Queue* queue = find_queue(remove->queue);
-    if (!queue) return {};  // deleted since
-    const std::uint64_t last = std::min(remove->last, queue->last_sequence);
-    if (remove->first > last) return {};
-    inside.drop_pages(*queue, remove->first, last);
-    inside.read_pages(*queue, remove->first, last);
-    queue->entries.remove_from_lost(remove->first, last);
-    const auto is_meant = [&](const Entry& entry) {
-      return entry.sequence >= remove->first && entry.sequence <= last;
-    };
-    if (last - remove->first >= queue->entries.live_count()) {
-      // A purge's, whose run is as long as the queue's life.
-      queue->entries.remove_if([&](const Entry& entry, bool) {
-        if (is_meant(entry)) inside.release(*queue, entry);
-        return is_meant(entry);
-      });
-      return {};
-    }
-    for (std::uint64_t sequence = remove->first; sequence <= last; ++sequence) {
-      const auto entry = queue->entries.find(sequence);
-      if (!entry) continue;
-      queue->entries.remove(entry->id());
-      inside.release(*queue, *entry);
-    }
+    inside.replay(*remove);
+    return {};
+  }
+  if (const auto* removed = std::get_if<RemoveRunsRecord>(&*decoded)) {
+    for (const RemoveRecord& run : removed->runs) inside.replay(run);
     return {};
   }
   if (const auto* moved = std::get_if<MovedRecord>(&*decoded)) {

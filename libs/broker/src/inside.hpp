@@ -191,6 +191,8 @@ class Broker::Inside {
 
   // Records of the command under way.
   void record(Record record) { records.push_back(std::move(record)); }
+  bool has_records() const { return !records.empty() || !removed.empty(); }
+  void state_removed();
   void record_removed(const Queue& queue, std::uint64_t sequence);
   void record_removed_but(const Queue& queue, std::vector<std::uint64_t> kept);
 
@@ -371,6 +373,7 @@ class Broker::Inside {
   void release_written(Queue& queue, const WrittenPage& page);
   /// Drops those that are not here and lie between two sequences, with their entries; lost ones,
   /// too.
+  void replay(const RemoveRecord& run);
   void drop_pages(Queue& queue, std::uint64_t first, std::uint64_t last);
 
   // cleaner.cpp
@@ -441,9 +444,10 @@ class Broker::Inside {
 
   // The command under way.
   std::vector<Record> records;
-  bool is_atomic = false;          // all records are one unit, however many
-  std::size_t new_body_count = 0;  // in the unit
-  std::size_t relaxed_count = 0;   // of its records, those for which it is enough to be written
+  std::vector<RemoveRecord> removed;  ///< what the command's last records are made of
+  bool is_atomic = false;             // all records are one unit, however many
+  std::size_t new_body_count = 0;     // in the unit
+  std::size_t relaxed_count = 0;      // of its records, those for which it is enough to be written
   Awaited awaited = Awaited::nothing;
   std::vector<NewEntry> new_entries;
   std::vector<Channel::Unconfirmed*> new_unconfirmed;

@@ -64,6 +64,7 @@ class Source {
     return number;
   }
   bool has_failed() const { return failed_; }
+  void fail() { failed_ = true; }
   bool flag() { return take<std::uint8_t>() != 0; }
   std::string text() { return to_string(bytes(take<std::uint32_t>())); }
   BytesView bytes(std::size_t size) {
@@ -241,7 +242,38 @@ struct Put {
       put(out, use.body_bytes);
     }
   }
+  void operator()(const RemoveRunsRecord& record) const {
+    std::uint64_t queue = 0;
+    std::uint64_t sequence = 0;
+    for (const RemoveRecord& run : record.runs) {
+      const auto next = static_cast<std::uint64_t>(run.queue);
+      if (next != queue) sequence = 0;
+      put_short(out, next - queue);
+      put_short(out, run.first - sequence);
+      put_short(out, run.last - run.first);
+      queue = next;
+      sequence = run.last;
+    }
+  }
 };
+
+RemoveRunsRecord take_runs(Source& source) {
+  RemoveRunsRecord record;
+  std::uint64_t queue = 0;
+  std::uint64_t sequence = 0;
+  while (!source.is_done() && !source.has_failed()) {
+    const std::uint64_t step = source.take_short();
+    queue += step;
+    if (step != 0) sequence = 0;
+    const std::uint64_t first = sequence + source.take_short();
+    const std::uint64_t last = first + source.take_short();
+    const bool goes_on = queue >= step && first >= sequence && last >= first;
+    if (!goes_on) source.fail();
+    record.runs.push_back({QueueId{queue}, first, last});
+    sequence = last;
+  }
+  return record;
+}
 
 WrittenPage take_written_page(Source& source) {
   WrittenPage page;
@@ -299,8 +331,8 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
-static_assert(std::is_same_v<std::variant_alternative_t<18, Record>, WrittenPage> &&
-              static_cast<int>(RecordType::written_page) == 19);
+static_assert(std::is_same_v<std::variant_alternative_t<19, Record>, RemoveRunsRecord> &&
+              static_cast<int>(RecordType::remove_runs) == 20);
 
 void append_payload(Bytes& out, const Record& record) {
   std::visit(Put{out}, record);
@@ -419,6 +451,10 @@ Result<Record> decode_record(RecordType type, BytesView payload) {
       break;
     case RecordType::written_page:
       record = take_written_page(source);
+      break;
+    case RecordType::remove_runs:
+      record = take_runs(source);
+      if (payload.empty()) return Error::malformed;
       break;
     case RecordType::moved: {
       MovedRecord moved;

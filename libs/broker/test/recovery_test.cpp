@@ -211,10 +211,65 @@ TEST_F(Recovery, ACommandIsOneUnit) {
   EXPECT_EQ(outside.last_sequence(), before + 1);
   peer.ack(0, true);
   EXPECT_EQ(outside.last_sequence(), before + 2);
-  EXPECT_EQ(outside.units.back().records.size(), 2U) << "each run of acks is one record";
+  EXPECT_EQ(outside.units.back().records.size(), 1U) << "acks are one record";
   peer.purge("b");
   EXPECT_EQ(outside.last_sequence(), before + 3);
   EXPECT_EQ(outside.units.back().records.size(), 1U);
+}
+
+TEST_F(Recovery, WhatAnAckTakesFromManyQueuesIsOneRecordOfTheirRuns) {
+  Peer peer = open();
+  for (const char* queue : {"a", "b", "c"}) peer.declare(queue);
+  for (int i = 0; i < 4; ++i) {
+    for (const char* queue : {"c", "a", "b"}) peer.send(queue, std::to_string(i));
+  }
+  for (const char* queue : {"c", "b", "a"}) peer.consume(queue, queue);
+  is_settling = false;
+  peer.ack(5, true);  // all of c, and the first of b
+  const auto& records = outside.units.back().records;
+  ASSERT_EQ(records.size(), 1U);
+  const auto read = decode_record(RecordType::remove_runs, records.front().payload);
+  ASSERT_TRUE(read);
+  std::vector<std::tuple<int, int, int>> runs;
+  for (const RemoveRecord& run : std::get<RemoveRunsRecord>(*read).runs) {
+    runs.emplace_back(static_cast<int>(run.queue), run.first, run.last);
+  }
+  EXPECT_THAT(runs, ElementsAre(std::tuple{2, 1, 1}, std::tuple{3, 1, 4}));
+  settle();
+  crash();
+  EXPECT_THAT(ready("a"), ElementsAre("0", "1", "2", "3"));
+  EXPECT_THAT(ready("b"), ElementsAre("1", "2", "3"));
+  EXPECT_THAT(ready("c"), IsEmpty());
+}
+
+TEST_F(Recovery, ARemoveRecordOfAnOlderProgramIsTaken) {
+  Peer peer = open();
+  peer.declare("q");
+  for (const char* body : {"1", "2", "3", "4"}) peer.send("q", body);
+  outside.append(std::vector<Record>{RemoveRecord{QueueId{1}, 2, 3}}, Awaited::durable);
+  settle();
+  crash();
+  EXPECT_THAT(ready("q"), ElementsAre("1", "4"));
+}
+
+TEST(Records, RunsThatDoNotFitInANumberAreRefused) {
+  const auto read = [](std::vector<std::uint8_t> octets) {
+    return decode_record(RecordType::remove_runs, std::as_bytes(std::span{octets}));
+  };
+  EXPECT_TRUE(read({1, 1, 0, 0, 2, 3}));
+  std::vector<std::uint8_t> most(9, 0xFF);
+  most.push_back(0x01);
+  for (const std::size_t number : {0U, 1U, 2U}) {
+    std::vector<std::uint8_t> octets{1, 1, 1};  // and then a number that leads over the end
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (i == number) {
+        octets.insert(octets.end(), most.begin(), most.end());
+      } else {
+        octets.push_back(number == 0 ? 1 : 0);
+      }
+    }
+    EXPECT_FALSE(read(octets)) << number;
+  }
 }
 
 TEST_F(Recovery, WhatAManyMessagesConsumerHadIsGivenBackInUnitsThatFitTheJournal) {
@@ -269,6 +324,7 @@ TEST_F(Recovery, RecordsThatContradictAreToldAndPassedOver) {
       << "without a body";
   EXPECT_TRUE(give(RemoveRecord{QueueId{7}, 1, 2})) << "the queue was deleted since";
   EXPECT_TRUE(give(RemoveRecord{QueueId{1}, 1, ~std::uint64_t{0}})) << "it ends";
+  EXPECT_TRUE(give(RemoveRunsRecord{{{QueueId{1}, 1, ~std::uint64_t{0}}, {QueueId{7}, 1, 2}}}));
   EXPECT_EQ(give(QueueDeletedRecord{QueueId{7}}).error(), Error::damaged);
   EXPECT_EQ(give(BoundRecord{.virtual_host = "/", .source = "nowhere", .destination = "q"}).error(),
             Error::damaged);
@@ -322,7 +378,8 @@ TEST(Records, ReadBackAsTheyWereWritten) {
       ExchangeDeclaredRecord{"/", "name", "fanout", true, true, {}},
       ExchangeDeletedRecord{"/", "name"},
       bound,
-      UnboundRecord{bound}};
+      UnboundRecord{bound},
+      RemoveRunsRecord{{{QueueId{300}, 70'000, 70'001}}}};
   for (const Record& record : records) {
     SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(type_of(record)));
     Bytes payload;

@@ -21,7 +21,7 @@ namespace pronto::journal {
 //                                40  u64 bytes after the header
 //                                48  u32 CRC32C of it all, this field as 0
 //                                52  zeros up to 64
-inline constexpr std::uint16_t format_version = 2;
+inline constexpr std::uint16_t format_version = 3;
 inline constexpr std::uint64_t segment_bytes_max = 1024 * 1024 * 1024;
 inline constexpr std::size_t segment_header_bytes = 64;
 inline constexpr std::size_t batch_header_bytes = 64;

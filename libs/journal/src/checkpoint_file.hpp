@@ -14,7 +14,7 @@ namespace pronto::journal {
 //    8  u32 format version        32  u64 last batch before it       56  u32 CRC32C of 0..56
 //   12  u32 number                40  u64 last unit before it        60  zeros up to 64
 //   16  u64 epoch                                                    64  batches, as in a segment
-inline constexpr std::uint32_t checkpoint_version = 2;
+inline constexpr std::uint32_t checkpoint_version = 3;
 inline constexpr std::size_t checkpoint_header_bytes = 64;
 
 struct CheckpointHeader {

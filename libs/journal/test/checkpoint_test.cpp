@@ -222,7 +222,7 @@ void set_version(SimulatedDisk& disk, const std::string& name, int version) {
   ASSERT_TRUE(file->write_at(0, {&part, 1}));
 }
 
-TEST(Checkpoint, OfTheVersionBeforeIsReadAndOfANewerOneRefused) {
+TEST(Checkpoint, OfAnOlderVersionIsReadAndOfANewerOneRefused) {
   SimulatedDisk disk;
   {
     Owner owner;
@@ -230,12 +230,12 @@ TEST(Checkpoint, OfTheVersionBeforeIsReadAndOfANewerOneRefused) {
     ASSERT_TRUE(owner.append());
     owner.checkpoint();
   }
-  set_version(disk, "00000001.checkpoint", 1);
-  {
+  for (const int version : {1, 2}) {
+    set_version(disk, "00000001.checkpoint", version);
     Owner owner;
     EXPECT_TRUE(owner.open(disk));
   }
-  set_version(disk, "00000001.checkpoint", 3);
+  set_version(disk, "00000001.checkpoint", 4);
   Owner owner;
   EXPECT_EQ(owner.open(disk).error(), Error::too_new);
 }

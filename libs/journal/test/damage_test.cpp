@@ -165,8 +165,8 @@ TEST(Version, OfANewerProgramIsRefusedAndNothingIsTouched) {
   EXPECT_EQ(disk.write_count(), writes);
 }
 
-/// Makes a folder what the program of format version 1 would have written.
-void write_as_version_1(SimulatedDisk& disk) {
+/// Makes a folder what the program of an older format version would have written.
+void write_as_version(SimulatedDisk& disk, std::uint16_t version) {
   auto handle = disk.open();
   for (const std::string& name : *handle->list()) {
     if (!name.ends_with(".log")) continue;
@@ -175,7 +175,8 @@ void write_as_version_1(SimulatedDisk& disk) {
     ASSERT_TRUE(file->read_at(0, bytes));
     const auto segment = decode_segment_header(bytes);
     ASSERT_TRUE(segment);
-    const Bytes header = encode(SegmentHeader{1, segment->number, segment->epoch});
+    const Bytes header =
+        encode(SegmentHeader{version, segment->number, segment->epoch, segment->made_at});
     std::ranges::copy(header, bytes.begin());
     for (std::size_t at = segment_header_bytes;;) {
       const auto batch = decode_batch_header(BytesView{bytes}.subspan(at));
@@ -184,7 +185,7 @@ void write_as_version_1(SimulatedDisk& disk) {
       Bytes one(bytes.begin() + static_cast<std::ptrdiff_t>(at),
                 bytes.begin() + static_cast<std::ptrdiff_t>(at + size));
       BatchHeader older = *batch;
-      older.version = 1;
+      older.version = version;
       seal(one, older);
       std::ranges::copy(one, bytes.begin() + static_cast<std::ptrdiff_t>(at));
       at += size;
@@ -195,15 +196,14 @@ void write_as_version_1(SimulatedDisk& disk) {
   }
 }
 
-// BROKER.md, case 50.
-TEST(Version, OfTheProgramBeforeIsReadAndGoneOnWith) {
+void expect_read_and_gone_on_with(std::uint16_t version) {
   SimulatedDisk disk;
   fill(disk, 3);
   Told before;
   {
     ASSERT_TRUE(open_log(disk, before));
   }
-  write_as_version_1(disk);
+  write_as_version(disk, version);
   for (int round = 0; round < 2; ++round) {
     Told told;
     auto log = open_log(disk, told);
@@ -216,6 +216,14 @@ TEST(Version, OfTheProgramBeforeIsReadAndGoneOnWith) {
     const Record record{RecordType{1}, {as_bytes(std::string_view{"new"}), {}}};
     ASSERT_TRUE((*log)->append({&record, 1}, Need::space));
     ASSERT_TRUE((*log)->write_once());
+  }
+}
+
+// BROKER.md, case 50.
+TEST(Version, OfTheProgramBeforeIsReadAndGoneOnWith) {
+  for (const auto version : {std::uint16_t{1}, std::uint16_t{2}}) {
+    SCOPED_TRACE(testing::Message() << "version " << version);
+    expect_read_and_gone_on_with(version);
   }
 }
 

@@ -193,7 +193,7 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
     held.types.push_back(unit_[i].type);
     held.payloads.push_back(std::move(payload));
     held.is_loose =
-        held.is_loose && (std::holds_alternative<broker::RemoveRecord>(records[i]) ||
+        held.is_loose && (std::holds_alternative<broker::RemoveRunsRecord>(records[i]) ||
                           std::holds_alternative<broker::DeliveryCountRecord>(records[i]));
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
       const std::uint32_t holders = holders_[result.bodies.size()];

@@ -36,6 +36,7 @@ enum class RecordType : std::uint8_t {
   moved = 17,
   index_page = 18,
   written_page = 19,
+  remove_runs = 20,
 };
 
 /// A message, once, however many queues it reaches.
@@ -52,7 +53,8 @@ struct EnqueueRecord {
   std::uint8_t priority = 0;
   std::int64_t expires_at = 0;  ///< milliseconds since 1970; 0: never
 };
-/// Messages have left a queue for good: acked, dropped, expired, moved. A run of sequences.
+/// Messages have left a queue for good: acked, dropped, expired, moved. A run of sequences. Read,
+/// not written: `RemoveRunsRecord` takes its place.
 struct RemoveRecord {
   QueueId queue{};
   std::uint64_t first = 0;
@@ -164,13 +166,18 @@ struct IndexPageRecord {
   QueuePageRecord page;
 };
 
+/// What has left queues in one unit: runs, by queue and then by sequence, none next to another.
+struct RemoveRunsRecord {
+  std::vector<RemoveRecord> runs;
+};
+
 /// One record, as value.
 using Record =
     std::variant<BodyRecord, EnqueueRecord, RemoveRecord, DeliveryCountRecord, QueueDeclaredRecord,
                  QueueDeletedRecord, QueuePurgedRecord, ExchangeDeclaredRecord,
                  ExchangeDeletedRecord, BoundRecord, UnboundRecord, BrokerStateRecord,
                  QueueStateRecord, QueuePageRecord, DelayedExchangeRecord, DeduplicationRecord,
-                 MovedRecord, IndexPageRecord, WrittenPage>;
+                 MovedRecord, IndexPageRecord, WrittenPage, RemoveRunsRecord>;
 
 RecordType type_of(const Record& record) noexcept;
 
