@@ -340,6 +340,7 @@ void Broker::Inside::on_stored_upto(std::deque<AwaitingDurable>& awaiting,
     if (found != queues_by_id.end()) {
       Queue& queue = *found->second;
       queue.durable_sequence = std::max(queue.durable_sequence, awaiting.front().upto);
+      queue.entries.ask_again();
       touch(queue);
     }
     awaiting.pop_front();

@@ -157,10 +157,9 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
   }
   Queue& queue = *found->second;
   expire(queue, millis_of(now));
-  if (const auto front = queue.entries.front()) {
-    // A publisher that looks for its message at once would be told that there is none.
-    if (!is_stored(queue, *front) || !is_at_hand(queue, *front)) return false;
-    const Entry entry = queue.entries.take_front();
+  if (const auto front = first_stored(queue)) {
+    if (!is_at_hand(queue, *front)) return false;
+    const Entry entry = queue.entries.take_front(front->priority);
     const std::uint64_t tag = ++channel.last_delivery_tag;
     effects.get_ok({channel.connection->id, channel.id, tag, entry.redelivered,
                     static_cast<std::uint32_t>(queue.entries.ready_count()), entry.body,
@@ -175,6 +174,7 @@ bool Broker::Inside::try_get(Channel& channel, const WaitingGet& get, WallTime n
     return true;
   }
   if (queue.entries.ready_count() > 0) {
+    // A publisher that looks for its message at once would be told that there is none.
     load_pages(queue);
     return false;
   }
@@ -357,7 +357,7 @@ void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
   std::size_t count = 0;
   std::uint64_t bytes = 0;
   queue.entries.for_each_next([&](const Entry& entry) {
-    if (!is_stored(queue, entry)) return false;
+    if (!is_stored(queue, entry)) return QueueIndex::Walk::to_the_next_priority;
     if (wanted(entry)) {
       const FetchTicket ticket{++last_ticket};
       loads.emplace(ticket, Load{queue.id, entry.id(), entry.body});
@@ -365,7 +365,8 @@ void Broker::Inside::load_ahead(Queue& queue, const Entry& front) {
       effects.fetch(entry.body, ticket);
     }
     bytes += entry.body.bytes;
-    return ++count < limits.load_count_max && bytes < limits.load_bytes_max;
+    const bool is_enough = ++count >= limits.load_count_max || bytes >= limits.load_bytes_max;
+    return is_enough ? QueueIndex::Walk::not_at_all : QueueIndex::Walk::on;
   });
 }
 
@@ -395,8 +396,7 @@ bool Broker::Inside::can_take(const Consumer& consumer) const {
 void Broker::Inside::dispatch(Queue& queue, WallTime now) {
   // What lives for no time at all has this one moment to be delivered in.
   expire(queue, millis_of(now) - 1);
-  while (const auto front = queue.entries.front()) {
-    if (!is_stored(queue, *front)) return;
+  while (const auto front = first_stored(queue)) {
     Consumer* taker = nullptr;
     std::size_t next = 0;
     const std::size_t count = queue.arguments.is_single_active
@@ -412,7 +412,7 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     // Asked last: nothing is read from the disk for nobody.
     if (!taker || !is_at_hand(queue, *front)) return;
     queue.next_consumer = next;
-    hand_out(*taker, queue.entries.take_front());
+    hand_out(*taker, queue.entries.take_front(front->priority));
   }
   if (queue.entries.written_out_count() == 0) return;
   const auto can = [this](const Consumer* consumer) { return can_take(*consumer); };

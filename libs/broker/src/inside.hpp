@@ -266,6 +266,11 @@ class Broker::Inside {
     return !entry.is_journaled || queue.arguments.is_early ||
            entry.sequence <= queue.durable_sequence;
   }
+  /// What is delivered next: what is not stored yet has not come yet, and holds up no others but
+  /// those behind it.
+  static std::optional<Entry> first_stored(Queue& queue) {
+    return queue.entries.front([&queue](const Entry& entry) { return is_stored(queue, entry); });
+  }
   void load_ahead(Queue& queue, const Entry& front);
   void on_loaded(const Load& load, const ContentPtr& content);
 

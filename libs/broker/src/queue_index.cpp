@@ -50,6 +50,7 @@ void QueueIndex::count_memory(Page& page) {
 void QueueIndex::count_ready(Level& level, const Slot& slot, bool is_more) {
   const auto number = static_cast<std::size_t>(&level - levels_.data());
   const std::uint64_t bit = std::uint64_t{1} << (number % 64);
+  held_levels_[number / 64] &= ~bit;  // another may be the first now
   if (is_more) {
     ++ready_count_;
     ready_bytes_ += slot.bytes;
@@ -65,6 +66,7 @@ void QueueIndex::count_ready(Level& level, const Slot& slot, bool is_more) {
 void QueueIndex::count_page(Level& level, const WrittenPage& page, bool is_more) {
   const auto number = static_cast<std::size_t>(&level - levels_.data());
   const std::uint64_t bit = std::uint64_t{1} << (number % 64);
+  held_levels_[number / 64] &= ~bit;
   const std::uint64_t count = is_more ? page.count : 0 - std::uint64_t{page.count};
   ready_count_ += count;
   live_count_ += count;
@@ -220,10 +222,11 @@ void QueueIndex::take_out(Level& level, Place place) {
   }
 }
 
-QueueIndex::Level* QueueIndex::highest_ready() {
+QueueIndex::Level* QueueIndex::highest_free() {
   for (std::size_t word = ready_levels_.size(); word-- > 0;) {
-    if (ready_levels_[word] == 0) continue;
-    return &levels_[word * 64 + static_cast<std::size_t>(std::bit_width(ready_levels_[word])) - 1];
+    const std::uint64_t free = ready_levels_[word] & ~held_levels_[word];
+    if (free == 0) continue;
+    return &levels_[word * 64 + static_cast<std::size_t>(std::bit_width(free)) - 1];
   }
   return nullptr;
 }
@@ -242,20 +245,11 @@ Entry QueueIndex::take_at(Level& level, Place place) {
   return entry;
 }
 
-std::optional<Entry> QueueIndex::front() {
-  Level* level = highest_ready();
-  if (!level) return std::nullopt;
-  const auto place = first_ready(*level);
-  if (!place) return std::nullopt;
-  return entry_at(*level, *place);
-}
-
-Entry QueueIndex::take_front() {
-  Level* level = highest_ready();
-  PRONTO_ASSERT(level);
-  const auto place = first_ready(*level);
+Entry QueueIndex::take_front(std::uint8_t priority) {
+  Level& level = level_of(priority);
+  const auto place = first_ready(level);
   PRONTO_ASSERT(place.has_value());
-  return take_at(*level, *place);
+  return take_at(level, *place);
 }
 
 std::optional<Entry> QueueIndex::take_oldest() {
@@ -587,7 +581,7 @@ std::optional<std::size_t> QueueIndex::find_written(const PageId& id) const {
 
 std::optional<PageId> QueueIndex::missing() {
   if (written_out_count_ == 0) return std::nullopt;
-  Level* level = highest_ready();
+  Level* level = highest_free();
   if (!level) return std::nullopt;
   const std::size_t end = std::min(level->cursor.page + 2, level->pages.size());
   for (std::size_t number = level->cursor.page; number < end; ++number) {

@@ -82,11 +82,15 @@ class QueueIndex {
   /// Entries, ready and out.
   std::size_t live_count() const noexcept { return live_count_; }
 
-  /// The ready entry that would be delivered next; nothing, too, while it is in a page that is not
-  /// here, see `missing`.
-  std::optional<Entry> front();
-  /// Takes it out. Not without any.
-  Entry take_front();
+  /// The ready entry that would be delivered next: the first of the highest priority whose first
+  /// one `may` be. One that may not is not asked about again before `ask_again`. Returns: nothing,
+  /// too, while it is in a page that is not here, see `missing`.
+  template <class May>
+  std::optional<Entry> front(May may);
+  /// What may be delivered has become more.
+  void ask_again() noexcept { held_levels_ = {}; }
+  /// Takes out the first one of a priority that `front` has told.
+  Entry take_front(std::uint8_t priority);
   /// Takes out the oldest ready entry of the lowest priority, which is what drop-head drops.
   /// Returns: nothing when it is in a page that is not here, see `missing_oldest`.
   std::optional<Entry> take_oldest();
@@ -126,8 +130,8 @@ class QueueIndex {
   void write_out(EntryId id, QueueId queue, const PageRef& image);
   /// Of pages that are not here, without those that are lost.
   std::size_t written_out_count() const noexcept { return written_out_count_; }
-  /// The next page that deliveries are to come to, if it is not here and not on its way: it is
-  /// on its way then.
+  /// The next page that deliveries are to come to, as `front` tells, if it is not here and not on
+  /// its way: it is on its way then. Whoever asks has asked for the front before.
   std::optional<PageId> missing();
   /// The page with the oldest entry of the lowest priority, if it is not here.
   std::optional<PageId> missing_oldest();
@@ -159,8 +163,10 @@ class QueueIndex {
   /// Entries have left of which some may be in pages that cannot be read.
   void remove_from_lost(std::uint64_t first, std::uint64_t last);
 
-  /// Shows the entries that would be delivered next, in that order, while `see` returns true; as
-  /// far as they are here.
+  /// How a walk goes on.
+  enum class Walk { on, to_the_next_priority, not_at_all };
+  /// Shows the entries that would be delivered next, in that order, as `see` tells and as far as
+  /// they are here.
   template <class See>
   void for_each_next(See see) const;
   /// Removes the entries that are here for which `is_meant(entry, is_out)` is true; asked once for
@@ -293,8 +299,9 @@ class QueueIndex {
   }
   /// The page that would hold `sequence`, by number; nothing when all begin after it.
   static std::optional<std::size_t> page_of(const Level& level, std::uint64_t sequence);
-  /// The level of the highest priority that has a ready entry, or null; or of the lowest.
-  Level* highest_ready();
+  /// The level of the highest priority that has a ready entry and is not held, or null.
+  Level* highest_free();
+  /// The one of the lowest priority, or null.
   Level* lowest_ready();
   /// Nothing when its page is not here.
   static std::optional<Place> first_ready(Level& level);
@@ -316,8 +323,9 @@ class QueueIndex {
   static void note_position(Page& page, std::uint64_t position);
   static void forget_positions(Page& page);
 
-  std::vector<Level> levels_;  // by priority, lowest first
-  std::array<std::uint64_t, 4> ready_levels_{};
+  std::vector<Level> levels_;                    // by priority, lowest first
+  std::array<std::uint64_t, 4> ready_levels_{};  // a bit for each that has ready entries
+  std::array<std::uint64_t, 4> held_levels_{};   // whose first one may not be delivered
   const std::size_t page_entries_max_;
   std::uint64_t& memory_bytes_;
   std::size_t ready_count_ = 0;
@@ -334,30 +342,46 @@ class QueueIndex {
   Expiries written_expiries_;  // of pages that are not here: of the last entry
 };
 
+template <class May>
+std::optional<Entry> QueueIndex::front(May may) {
+  while (Level* level = highest_free()) {
+    const auto place = first_ready(*level);
+    if (!place) return std::nullopt;
+    const Entry first = entry_at(*level, *place);
+    if (may(first)) return first;
+    held_levels_[first.priority / 64] |= std::uint64_t{1} << first.priority % 64;
+  }
+  return std::nullopt;
+}
+
 template <class See>
 void QueueIndex::for_each_next(See see) const {
   for (std::size_t number = levels_.size(); number-- > 0;) {
     const Level& level = levels_[number];
     if (level.ready_count == 0) continue;
+    Walk walk = Walk::on;
     std::size_t returned = level.returned_count;
-    for (Place at{level.returned_page, 0}; returned > 0; at = {at.page + 1, 0}) {
+    for (Place at{level.returned_page, 0}; returned > 0 && walk == Walk::on;
+         at = {at.page + 1, 0}) {
       const Page& page = *level.pages[at.page];
       std::uint32_t of_page = page.returned_count;
       returned -= of_page;
-      for (at.slot = page.returned_slot; of_page > 0; ++at.slot) {
+      for (at.slot = page.returned_slot; of_page > 0 && walk == Walk::on; ++at.slot) {
         if (page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
         --of_page;
-        if (!see(entry_at(level, at))) return;
+        walk = see(entry_at(level, at));
       }
     }
-    for (Place at = level.cursor; at.page < level.pages.size(); at = {at.page + 1, 0}) {
+    for (Place at = level.cursor; at.page < level.pages.size() && walk == Walk::on;
+         at = {at.page + 1, 0}) {
       const Page& page = *level.pages[at.page];
       if (page.written) return;
-      for (; at.slot < page.slots.size(); ++at.slot) {
+      for (; at.slot < page.slots.size() && walk == Walk::on; ++at.slot) {
         if (page.slots[at.slot].is_removed || page.slots[at.slot].is_out) continue;
-        if (!see(entry_at(level, at))) return;
+        walk = see(entry_at(level, at));
       }
     }
+    if (walk == Walk::not_at_all) return;
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "pronto/base/random.hpp"
 
@@ -26,7 +27,7 @@ std::vector<std::uint64_t> next_of(const QueueIndex& index, std::size_t count_ma
   std::vector<std::uint64_t> sequences;
   index.for_each_next([&](const Entry& entry) {
     sequences.push_back(entry.sequence);
-    return sequences.size() < count_max;
+    return sequences.size() < count_max ? QueueIndex::Walk::on : QueueIndex::Walk::not_at_all;
   });
   return sequences;
 }
@@ -38,7 +39,7 @@ TEST(QueueIndexTest, KeepsAMillionEntriesInSixteenBytesEach) {
     constexpr std::uint64_t count = 1'000'000;
     for (std::uint64_t i = 1; i <= count; ++i) index.append(numbered(i));
     EXPECT_LT(memory, count * 16 + count / 4);
-    for (std::uint64_t i = 1; i <= count; ++i) index.remove(index.take_front().id());
+    for (std::uint64_t i = 1; i <= count; ++i) index.remove(index.take_front(0).id());
     EXPECT_LT(memory, 2'000U) << "a queue that has run empty";
     EXPECT_EQ(index.ready_bytes(), 0U);
   }
@@ -71,7 +72,7 @@ TEST(QueueIndexTest, AQueueThatIsAlwaysNearlyEmptyStaysSmall) {
   std::uint64_t most = 0;
   for (std::uint64_t i = 1; i <= 100'000; ++i) {
     index.append(numbered(i));
-    if (i > 10) index.remove(index.take_front().id());
+    if (i > 10) index.remove(index.take_front(0).id());
     most = std::max(most, memory);
   }
   EXPECT_LT(most, 4'000U);
@@ -85,7 +86,7 @@ TEST(QueueIndexTest, WhatIsLeftOfManyPagesIsSmall) {
   index.remove_if([](const Entry& entry, bool) { return entry.sequence % 1000 != 0; });
   EXPECT_LT(memory, 10'000U);
   EXPECT_EQ(next_of(index, 3), (std::vector<std::uint64_t>{1000, 2000, 3000}));
-  for (std::uint64_t i = 1000; i <= 100'000; i += 1000) EXPECT_EQ(index.take_front().sequence, i);
+  for (std::uint64_t i = 1000; i <= 100'000; i += 1000) EXPECT_EQ(index.take_front(0).sequence, i);
 }
 
 TEST(QueueIndexTest, FindsByPlaceOverGapsOfAnyWidth) {
@@ -183,15 +184,21 @@ class Model {
       ASSERT_TRUE(index_.next_expiry());
       ASSERT_LE(*index_.next_expiry(), *first_expiry);
     }
-    const auto front = index_.front();
-    if (!ready.empty() && index_.written_out_count() > 0 && !front) {
+    const auto may = [this](const Entry& entry) { return entry.sequence <= may_upto_; };
+    const auto front = index_.front(may);
+    const Known* first_that_may = first(true, true);
+    if (first_that_may && index_.written_out_count() > 0 && !front) {
       const auto missing = index_.missing();
       ASSERT_TRUE(missing);
       put_back(*missing);
       return;
     }
-    ASSERT_EQ(front.has_value(), !ready.empty());
-    if (front) ASSERT_EQ(front->sequence, expected.front());
+    ASSERT_EQ(front.has_value(), first_that_may != nullptr);
+    if (front) ASSERT_EQ(front->sequence, first_that_may->entry.sequence);
+    if (chance_.below(2) == 0) {
+      may_upto_ = std::max(may_upto_, last_ - std::min(last_, chance_.below(30)));
+      index_.ask_again();
+    }
   }
 
  private:
@@ -199,6 +206,7 @@ class Model {
     Entry entry;
     bool is_out = false;
   };
+  std::uint64_t may_upto_ = 0;
 
   void append() {
     last_ += 1 + (chance_.below(10) == 0 ? chance_.below(100) : 0);
@@ -210,11 +218,15 @@ class Model {
     index_.append(entry);
     all_.push_back({entry});
   }
-  /// The list's front: of the highest or the lowest priority.
-  Known* first(bool of_highest) {
+  /// The list's front: of the highest or the lowest priority, or of the highest whose front may be
+  /// delivered.
+  Known* first(bool of_highest, bool must_be_let = false) {
     Known* found = nullptr;
+    std::set<std::uint8_t> seen;
     for (Known& one : all_) {
       if (one.is_out) continue;
+      const bool is_first = seen.insert(one.entry.priority).second;
+      if (must_be_let && (!is_first || one.entry.sequence > may_upto_)) continue;
       if (!found || (of_highest ? one.entry.priority > found->entry.priority
                                 : one.entry.priority < found->entry.priority)) {
         found = &one;
@@ -224,9 +236,11 @@ class Model {
   }
   void take_front() {
     if (Known* one = first(true)) {
-      while (!index_.front()) put_back(*index_.missing());
+      const auto all = [](const Entry&) { return true; };
+      index_.ask_again();
+      while (!index_.front(all)) put_back(*index_.missing());
       one->is_out = true;
-      ASSERT_EQ(index_.take_front().sequence, one->entry.sequence);
+      ASSERT_EQ(index_.take_front(one->entry.priority).sequence, one->entry.sequence);
     }
   }
   void take_oldest() {

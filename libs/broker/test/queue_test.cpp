@@ -227,6 +227,46 @@ TEST_F(Queues, HigherPrioritiesGoFirstAndEqualOnesInOrder) {
 }
 
 // BROKER.md, case 55.
+TEST_F(Queues, WhatIsNotStoredYetHoldsUpNoneOfALowerPriority) {
+  const auto prior = [](std::uint8_t priority) {
+    MessageOptions options;
+    options.properties.priority = priority;
+    return options;
+  };
+  Peer peer = open();
+  peer.declare("q", {.arguments = {{"x-max-priority", 3}}});
+  for (const char* body : {"a", "b"}) peer.send("q", body, prior(1));
+  is_settling = false;
+  peer.send("q", "c", prior(3));
+  peer.send("q", "d", prior(1));
+  Peer taker = open(2);
+  taker.qos(1);
+  taker.consume("q");
+  EXPECT_THAT(taker.bodies(), ElementsAre("a"));
+  Peer getter = open(3);
+  EXPECT_EQ(getter.get("q"), "basic.get-ok 1 b, 2 left");
+  taker.ack(1);
+  EXPECT_THAT(taker.bodies(), IsEmpty());
+  settle();
+  EXPECT_THAT(taker.bodies(), ElementsAre("c"));
+}
+
+TEST_F(Queues, WhatIsNotStoredYetDoesNotKeepALowerPriorityFromBeingRead) {
+  MessageOptions prior;
+  prior.properties.priority = 3;
+  Peer peer = open();
+  peer.declare("q", {.arguments = {{"x-max-priority", 3}}});
+  for (const char* body : {"a", "b"}) peer.send("q", body);
+  is_settling = false;
+  outside.on_disk = {"a", "b"};
+  peer.send("q", "c", prior);
+  Peer taker = open(2);
+  taker.consume("q");
+  EXPECT_THAT(taker.bodies(), IsEmpty());
+  while (!outside.fetches.empty()) answer_fetch();
+  EXPECT_THAT(taker.bodies(), ElementsAre("a", "b"));
+}
+
 TEST_F(Queues, PrioritiesThatExpireAndComeBackAreAllDeliveredAndEnd) {
   Peer peer = open();
   peer.declare("q", {.arguments = {{"x-max-priority", 10}}});
