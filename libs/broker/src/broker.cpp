@@ -367,7 +367,7 @@ void Broker::on_credit(ConnectionId connection, bool has_room, WallTime now) {
   if (found == inside_->connections.end() || found->second->has_credit == has_room) return;
   found->second->has_credit = has_room;
   if (has_room) {
-    for (auto& [id, channel] : found->second->channels) inside_->touch_queues_of(*channel);
+    for (auto& [id, channel] : found->second->channels) inside_->serve_waiting(*channel);
   }
   inside_->finish(now);
 }

@@ -31,7 +31,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicQo
   } else {
     channel.consumer_prefetch_max = method.prefetch_count;
   }
-  touch_queues_of(channel);
+  serve_waiting(channel);
   send(channel, wire::BasicQosOk{});
   return {};
 }
@@ -104,21 +104,26 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicCa
   return {};
 }
 
-void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
-  Queue& queue = *consumer.queue;
+/// Ends the consumer, which its queue does not know any more.
+void Broker::Inside::forget(Consumer& consumer) {
   Channel& channel = *consumer.channel;
-  const auto place = std::ranges::find(queue.consumers, &consumer);
-  const auto index = static_cast<std::size_t>(place - queue.consumers.begin());
-  queue.consumers.erase(place);
-  if (queue.next_consumer > index) --queue.next_consumer;
   for (Unacked& unacked : channel.unacked) {
     if (unacked.consumer == &consumer) unacked.consumer = nullptr;
   }
   for (HeldAnswer& held : channel.held_answers) {
     if (held.unacked.consumer == &consumer) held.unacked.consumer = nullptr;
   }
-  const std::string tag = consumer.tag;
-  channel.consumers.erase(tag);
+  set_not_waiting(consumer);
+  channel.consumers.erase(channel.consumers.find(consumer.tag));
+}
+
+void Broker::Inside::remove_consumer(Consumer& consumer, WallTime now) {
+  Queue& queue = *consumer.queue;
+  const auto place = std::ranges::find(queue.consumers, &consumer);
+  const auto index = static_cast<std::size_t>(place - queue.consumers.begin());
+  queue.consumers.erase(place);
+  if (queue.next_consumer > index) --queue.next_consumer;
+  forget(consumer);
   queue.unused_since = millis_of(now);
   if (queue.consumers.empty() && queue.is_auto_delete) {
     delete_queue(queue, now);
@@ -246,7 +251,7 @@ Broker::Inside::Outcome Broker::Inside::answer(Channel& channel, std::uint64_t t
   channel.unacked.erase(first, last);
   for (const Unacked& unacked : settled) settle(channel, unacked, is_ack, requeue);
   // Room under the channel's limit serves all its consumers.
-  if (channel.prefetch_max != 0) touch_queues_of(channel);
+  if (channel.prefetch_max != 0) serve_waiting(channel);
   return {};
 }
 
@@ -290,7 +295,7 @@ void Broker::Inside::settle(Channel& channel, const Unacked& unacked, bool is_ac
 void Broker::Inside::requeue_all(Channel& channel) {
   const std::deque<Unacked> unacked = std::exchange(channel.unacked, {});
   for (const Unacked& one : unacked) settle(channel, one, false, true);
-  if (channel.prefetch_max != 0) touch_queues_of(channel);
+  if (channel.prefetch_max != 0) serve_waiting(channel);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::BasicRecover& method,
@@ -333,10 +338,28 @@ void Broker::Inside::watch(Queue& queue, bool is_later_allowed) {
   queue.due_at = next;
 }
 
-void Broker::Inside::touch_queues_of(Channel& channel) {
-  for (auto& [tag, consumer] : channel.consumers) {
-    if (consumer->queue->entries.ready_count() > 0) touch(*consumer->queue);
+void Broker::Inside::serve_waiting(Channel& channel) {
+  for (Consumer* consumer : channel.waiting) {
+    consumer->waiting_at.reset();
+    touch(*consumer->queue);
   }
+  channel.waiting.clear();
+}
+
+void Broker::Inside::set_waiting(Consumer& consumer) {
+  if (consumer.waiting_at) return;
+  auto& waiting = consumer.channel->waiting;
+  consumer.waiting_at = waiting.size();
+  waiting.push_back(&consumer);
+}
+
+void Broker::Inside::set_not_waiting(Consumer& consumer) {
+  if (!consumer.waiting_at) return;
+  auto& waiting = consumer.channel->waiting;
+  waiting.back()->waiting_at = consumer.waiting_at;
+  waiting[*consumer.waiting_at] = waiting.back();
+  waiting.pop_back();
+  consumer.waiting_at.reset();
 }
 
 bool Broker::Inside::is_at_hand(Queue& queue, const Entry& front) {
@@ -384,12 +407,16 @@ void Broker::Inside::on_loaded(const Load& load, const ContentPtr& content) {
   touch(queue);
 }
 
-bool Broker::Inside::can_take(const Consumer& consumer) const {
+bool Broker::Inside::can_take(Consumer& consumer) {
   const Channel& channel = *consumer.channel;
-  if (!has_credit(*channel.connection)) return false;
-  if (consumer.no_ack) return true;
-  return (consumer.prefetch_max == 0 || consumer.unacked_count < consumer.prefetch_max) &&
-         (channel.prefetch_max == 0 || channel.consumer_unacked_count < channel.prefetch_max);
+  const bool is_full = !consumer.no_ack && consumer.prefetch_max != 0 &&
+                       consumer.unacked_count >= consumer.prefetch_max;
+  if (is_full) return false;  // its own acks end that
+  const bool is_channel_full = !consumer.no_ack && channel.prefetch_max != 0 &&
+                               channel.consumer_unacked_count >= channel.prefetch_max;
+  if (!is_channel_full && has_credit(*channel.connection)) return true;
+  set_waiting(consumer);
+  return false;
 }
 
 /// Hands ready messages to consumers in turn, while there are both.
@@ -415,7 +442,7 @@ void Broker::Inside::dispatch(Queue& queue, WallTime now) {
     hand_out(*taker, queue.entries.take_front(front->priority));
   }
   if (queue.entries.written_out_count() == 0) return;
-  const auto can = [this](const Consumer* consumer) { return can_take(*consumer); };
+  const auto can = [this](Consumer* consumer) { return can_take(*consumer); };
   if (std::ranges::any_of(queue.consumers, can)) load_pages(queue);
 }
 

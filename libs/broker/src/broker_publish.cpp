@@ -495,7 +495,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   for (HeldAnswer& held : answers) {
     settle(channel, held.unacked, held.is_ack, held.requeue);
   }
-  if (channel.prefetch_max != 0) touch_queues_of(channel);
+  if (channel.prefetch_max != 0) serve_waiting(channel);
   // Tag 0 among the unconfirmed stands for the commit itself.
   channel.unconfirmed.push_back({0, has_duplicates ? last_appended : JournalSequence{}, true});
   if (new_body_count > bodies_before || has_records()) {

@@ -320,15 +320,8 @@ void Broker::Inside::delete_queue(Queue& queue, WallTime) {
     if (job.queue == &queue) job.queue = nullptr;
   }
   for (Consumer* consumer : std::vector<Consumer*>(queue.consumers)) {
-    Channel& channel = *consumer->channel;
-    send(channel, wire::BasicCancel{consumer->tag, true});
-    for (Unacked& unacked : channel.unacked) {
-      if (unacked.consumer == consumer) unacked.consumer = nullptr;
-    }
-    for (HeldAnswer& held : channel.held_answers) {
-      if (held.unacked.consumer == consumer) held.unacked.consumer = nullptr;
-    }
-    channel.consumers.erase(channel.consumers.find(consumer->tag));
+    send(*consumer->channel, wire::BasicCancel{consumer->tag, true});
+    forget(*consumer);
   }
   queue.consumers.clear();
   std::vector<std::string> sources;

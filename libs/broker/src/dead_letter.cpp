@@ -86,12 +86,14 @@ void Broker::Inside::count_live(Queue& queue, BodyRef body, bool is_more) {
 
 void Broker::Inside::count_live(Queue& queue, const SegmentUse& some, bool is_more) {
   const auto use = segments.try_emplace(some.segment, SegmentUse{some.segment, 0, 0}).first;
-  const auto own = queue.segments.try_emplace(some.segment, 0).first;
   const std::uint64_t sign = is_more ? 1 : std::numeric_limits<std::uint64_t>::max();
   use->second.entry_count += sign * some.entry_count;
   use->second.body_bytes += sign * some.body_bytes;
-  own->second += sign * some.entry_count;
-  if (own->second == 0) queue.segments.erase(own);
+  if (is_more) {
+    queue.segments.add(some.segment, some.entry_count);
+  } else {
+    queue.segments.subtract(some.segment, some.entry_count);
+  }
   if (use->second.entry_count == 0) segments.erase(use);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <deque>
 #include <list>
 #include <map>
@@ -30,6 +31,7 @@ struct Consumer {
   bool is_exclusive = false;
   std::uint16_t prefetch_max = 0;  ///< 0: no limit of its own
   std::size_t unacked_count = 0;
+  std::optional<std::size_t> waiting_at;  ///< its place in `Channel::waiting`, if it has one
 };
 
 /// A delivery in hand: out with a consumer, waiting for its answer.
@@ -73,6 +75,8 @@ struct Channel {
   std::deque<Unacked> unacked;        ///< by tag
   std::map<std::string, std::unique_ptr<Consumer>, std::less<>> consumers;
   std::size_t consumer_unacked_count = 0;
+  /// Consumers that could have had a message, but for the channel's or the connection's limit.
+  std::vector<Consumer*> waiting;
 
   /// Publishes without a confirm yet, in order.
   struct Unconfirmed {
@@ -105,7 +109,8 @@ struct Connection {
 struct VirtualHost {
   std::string name;
   std::map<std::string, std::unique_ptr<Queue>, std::less<>> queues;
-  std::unordered_map<std::string_view, Queue*> queues_by_name;  ///< the same, to be found fast
+  boost::unordered_flat_map<std::string_view, Queue*, std::hash<std::string_view>>
+      queues_by_name;  ///< the same, to be found fast
   std::map<std::string, std::unique_ptr<Exchange>, std::less<>> exchanges;
   std::size_t binding_count = 0;
 };
@@ -247,14 +252,19 @@ class Broker::Inside {
   /// The channel asks for something else: its gets find nothing.
   void give_up_gets(Channel& channel);
   void serve_gets(WallTime now);
+  void forget(Consumer& consumer);
   void remove_consumer(Consumer& consumer, WallTime now);
   void touch(Queue& queue);
-  void touch_queues_of(Channel& channel);
+  /// The channel or its connection can take more than before.
+  void serve_waiting(Channel& channel);
+  void set_waiting(Consumer& consumer);
+  void set_not_waiting(Consumer& consumer);
   /// Looks at the queue's times from now on, if it has any.
   /// Takes: whether it may be looked at later than was said before.
   void watch(Queue& queue, bool is_later_allowed = false);
   void dispatch(Queue& queue, WallTime now);
-  bool can_take(const Consumer& consumer) const;
+  /// One that cannot for the channel's or the connection's sake waits for them from now on.
+  bool can_take(Consumer& consumer);
   bool has_credit(const Connection& connection) const {
     return connection.has_credit && effects.has_credit(connection.id);
   }
@@ -408,7 +418,7 @@ class Broker::Inside {
   std::uint64_t page_bytes = 0;   ///< that the queues' pages take; outlives them
   std::map<std::string, VirtualHost, std::less<>> hosts;
   std::map<ConnectionId, std::unique_ptr<Connection>> connections;
-  std::unordered_map<std::uint64_t, Queue*> queues_by_id;
+  boost::unordered_flat_map<std::uint64_t, Queue*> queues_by_id;
   std::unordered_map<std::string, Channel*> reply_channels;  // by reply_name
   /// Queues that may have something due, by time: most have not, and are not looked at.
   std::set<std::pair<std::int64_t, Queue*>, ByTime> dues;

@@ -17,6 +17,24 @@ namespace pronto::broker {
 
 struct Consumer;
 
+/// How many bodies of something lie in each segment of the journal, as far as there are any. It is
+/// asked and changed for every message, mostly at its end, and mostly has one segment or two.
+class BodyCounts {
+ public:
+  void add(std::uint32_t segment, std::uint64_t count);
+  /// Not more than there are.
+  void subtract(std::uint32_t segment, std::uint64_t count);
+  bool contains(std::uint32_t segment) const;
+  std::size_t size() const noexcept { return counts_.size(); }
+
+ private:
+  struct Count {
+    std::uint32_t segment = 0;
+    std::uint64_t bodies = 0;
+  };
+  std::vector<Count> counts_;  // by segment
+};
+
 /// Messages waiting for consumers, and who waits for them. Runs on: the engine's thread.
 class Queue {
  public:
@@ -47,8 +65,8 @@ class Queue {
   std::optional<std::int64_t> due_at;  ///< when something of it may be due, as the engine knows it
 
   QueueIndex entries;
-  std::map<std::uint32_t, std::uint64_t> segments;  ///< of the journal: how many of its bodies
-  std::optional<DeduplicationWindow> window;        ///< of one that takes no duplicates
+  BodyCounts segments;                        ///< of the journal
+  std::optional<DeduplicationWindow> window;  ///< of one that takes no duplicates
   /// Of a queue that holds what an x-delayed-message exchange delays, else null.
   std::unique_ptr<Delay> delay;
   std::set<std::uint64_t> loading;     ///< whose contents are being fetched for a delivery

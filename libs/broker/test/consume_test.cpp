@@ -250,6 +250,43 @@ TEST_F(Consuming, AConnectionWithoutRoomIsPassedOverAndGoesOnWhenItHasSome) {
   EXPECT_THAT(quick.bodies(), ElementsAre("5", "6"));
 }
 
+TEST_F(Consuming, OfManyConsumersThatWaitForRoomSomeMayGoBeforeThereIsAny) {
+  Peer peer = open(1, 1);
+  Peer other = open(2, 1);
+  std::vector<std::string> names;
+  for (int i = 0; i < 6; ++i) names.push_back("q" + std::to_string(i));
+  for (const std::string& name : names) {
+    peer.declare(name);
+    peer.consume(name, "c-" + name);
+  }
+  run([&](Broker& one) { one.on_credit(peer.connection(), false, now); });
+  for (const std::string& name : names) other.send(name, name);
+  other.remove("q5");
+  peer.cancel("c-q0");
+  other.remove("q2");
+  other.send("q3", "more");
+  peer.told();
+  run([&](Broker& one) { one.on_credit(peer.connection(), true, now); });
+  std::vector<std::string> bodies = peer.bodies();
+  std::ranges::sort(bodies);
+  EXPECT_THAT(bodies, ElementsAre("more", "q1", "q3", "q4"));
+  EXPECT_THAT(ready("q0"), ElementsAre("q0"));
+}
+
+TEST_F(Consuming, UnderTheChannelsLimitAllItsConsumersWaitForEachOthersAcks) {
+  Peer peer = open();
+  for (const char* queue : {"a", "b"}) peer.declare(queue);
+  peer.qos(1, true);
+  for (const char* queue : {"a", "b"}) peer.consume(queue, queue);
+  for (const char* queue : {"a", "b", "a", "b"}) peer.send(queue, queue);
+  for (std::uint64_t tag = 1; tag <= 4; ++tag) {
+    EXPECT_EQ(peer.bodies().size(), 1U) << tag;
+    peer.ack(tag);
+  }
+  EXPECT_THAT(ready("a"), IsEmpty());
+  EXPECT_THAT(ready("b"), IsEmpty());
+}
+
 TEST_F(Consuming, AMessageWhoseBodyCannotBeReadIsSetAsideUntilARestart) {
   for (const bool no_ack : {false, true}) {
     Peer peer = open();
