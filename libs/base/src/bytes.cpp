@@ -1,5 +1,7 @@
 #include "pronto/base/bytes.hpp"
 
+#include <cstring>
+
 namespace pronto {
 
 Bytes to_bytes(std::string_view text) {
@@ -12,6 +14,14 @@ std::string to_string(BytesView bytes) {
 }
 
 void append(Bytes& to, BytesView what) {
+  // Inserting a range costs more than a few octets do; zeros before them cost more for many.
+  constexpr std::size_t few = 256;
+  if (what.size() <= few) {
+    const std::size_t before = to.size();
+    to.resize(before + what.size());
+    if (!what.empty()) std::memcpy(to.data() + before, what.data(), what.size());
+    return;
+  }
   to.insert(to.end(), what.begin(), what.end());
 }
 

@@ -95,6 +95,13 @@ TEST(Time, RefusesWhatIsNotATime) {
 
 TEST(Text, KnowsUtf8) {
   EXPECT_TRUE(is_utf8("Quattro Stagioni \xC3\xA8 \xE2\x82\xAC \xF0\x9F\x8D\x95"));
+  for (std::size_t at = 0; at < 40; ++at) {
+    std::string text(40, 'a');
+    EXPECT_TRUE(is_utf8(text));
+    text[at] = '\x80';
+    EXPECT_FALSE(is_utf8(text)) << at;
+    EXPECT_TRUE(is_utf8(text.replace(at, 1, "\xC3\xA8"))) << at;
+  }
   EXPECT_FALSE(is_utf8("\xC0\xAF"));
   EXPECT_FALSE(is_utf8("\xED\xA0\x80"));
   EXPECT_FALSE(is_utf8("\xF4\x90\x80\x80"));

@@ -263,6 +263,7 @@ void Broker::connection_opened(ConnectionId connection, std::string virtual_host
                                std::string user) {
   auto made = std::make_unique<Connection>();
   made->id = connection;
+  made->host = &inside_->virtual_host(virtual_host);
   made->virtual_host = std::move(virtual_host);
   made->user = std::move(user);
   const bool is_new = inside_->connections.emplace(connection, std::move(made)).second;
@@ -323,11 +324,11 @@ void Broker::on_method(ConnectionId connection, ChannelId id, const wire::Method
   inside_->finish(now);
 }
 
-void Broker::on_publish(ConnectionId connection, ChannelId id, const wire::BasicPublish& method,
+void Broker::on_publish(ConnectionId connection, ChannelId id, PublishFlags flags,
                         ContentPtr content, WallTime now) {
   Channel* channel = inside_->find_channel(connection, id);
   if (!channel) return;
-  const Inside::Outcome outcome = inside_->publish(*channel, method, std::move(content), now);
+  const Inside::Outcome outcome = inside_->publish(*channel, flags, std::move(content), now);
   if (!outcome) inside_->report(*channel, outcome.error(), wire::BasicPublish::id, now);
   inside_->finish(now);
 }

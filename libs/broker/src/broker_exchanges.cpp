@@ -16,7 +16,7 @@ std::string exchange_subject(std::string_view name, std::string_view host) {
 }  // namespace
 
 Result<Exchange*, Fault> Broker::Inside::need_exchange(Channel& channel, std::string_view name) {
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto found = host.exchanges.find(name);
   if (found == host.exchanges.end()) {
     return Fault{ReplyCode::not_found, "no " + exchange_subject(name, host.name)};
@@ -36,7 +36,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
                                            WallTime) {
   const std::string& name = method.exchange.text();
   if (name.empty()) return on_default_exchange();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto found = host.exchanges.find(name);
   const auto ok = [&]() -> Outcome {
     if (!method.no_wait) send(channel, wire::ExchangeDeclareOk{});
@@ -134,7 +134,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDelete& method,
                                            WallTime) {
   if (method.exchange.empty()) return on_default_exchange();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto found = host.exchanges.find(method.exchange.view());
   if (found != host.exchanges.end() && found->second->is_predeclared) {
     return Fault{ReplyCode::access_refused,
@@ -224,7 +224,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   if (!destination) return destination.error();
   const auto checked = check_headers_arguments(**source, method.arguments);
   if (!checked) return checked.error();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   Binding binding{{nullptr, *destination},
                   method.routing_key.text(),
                   method.arguments,
@@ -248,7 +248,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::Exchang
   const Outcome allowed =
       may_bind_exchange(channel, method.destination.view(), method.source.view());
   if (!allowed) return allowed.error();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto source = host.exchanges.find(method.source.view());
   const auto destination = host.exchanges.find(method.destination.view());
   if (source != host.exchanges.end() && destination != host.exchanges.end()) {

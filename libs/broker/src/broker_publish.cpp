@@ -75,14 +75,15 @@ Fault transaction_is_full(const Limits& limits) {
                                          limits.transaction_count_max)});
 }
 
-Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
-                                                      const wire::BasicPublish& method,
-                                                      ContentPtr& content) {
-  if (method.immediate) return Fault{ReplyCode::not_implemented, "immediate=true"};
-  const Outcome allowed = may_exchange(channel, Access::write, method.exchange.view());
+Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel, PublishFlags flags,
+                                                      ContentPtr& content,
+                                                      wire::PropertiesView& properties) {
+  const std::string& exchange_name = content->exchange;
+  if (flags.immediate) return Fault{ReplyCode::not_implemented, "immediate=true"};
+  const Outcome allowed = may_exchange(channel, Access::write, exchange_name);
   if (!allowed) return allowed.error();
-  if (!method.exchange.empty()) {
-    const auto exchange = need_exchange(channel, method.exchange.view());
+  if (!exchange_name.empty()) {
+    const auto exchange = need_exchange(channel, exchange_name);
     if (!exchange) return exchange.error();
     if ((*exchange)->is_internal) {
       return Fault{ReplyCode::access_refused,
@@ -95,7 +96,6 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
       if (!checked) return checked.error();
     }
   }
-  const wire::PropertiesView properties = properties_of(*content);
   if (properties.user_id && *properties.user_id != channel.connection->user) {
     return Fault{ReplyCode::precondition_failed,
                  fmt::format("user_id property set to '{}' but authenticated user was '{}'",
@@ -111,13 +111,15 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel,
     }
     content = with_properties(
         *content, [&](wire::BasicProperties& changed) { changed.reply_to = channel.reply_name; });
+    properties = properties_of(*content);
   }
   return {};
 }
 
-Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::BasicPublish& method,
+Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, PublishFlags flags,
                                                 ContentPtr content, WallTime now) {
-  const Outcome checked = check_publish(channel, method, content);
+  wire::PropertiesView properties = properties_of(*content);
+  const Outcome checked = check_publish(channel, flags, content, properties);
   if (!checked) return checked.error();
   if (channel.mode == Channel::Mode::transaction) {
     if (channel.held_publishes.size() + channel.held_answers.size() >=
@@ -127,11 +129,11 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
     // Several channels would hold what one may not.
     count_held(channel, content->body.size() + content->properties.size() + unit_overhead_bytes);
     if (channel.connection->held_bytes > limits.unit_bytes_max) return transaction_is_large(limits);
-    channel.held_publishes.push_back({method, std::move(content)});
+    channel.held_publishes.push_back({flags, std::move(content)});
     return {};
   }
   const std::size_t bodies_before = new_body_count;
-  const Routed routed = route_and_store(&channel, method, content, now);
+  const Routed routed = route_and_store(&channel, flags, content, properties, now);
   if (channel.mode == Channel::Mode::confirm) {
     // The one that a duplicate repeats may still be on its way to the disk.
     channel.unconfirmed.push_back({++channel.published_count,
@@ -143,33 +145,31 @@ Broker::Inside::Outcome Broker::Inside::publish(Channel& channel, const wire::Ba
   return {};
 }
 
-Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
-                                                       const wire::BasicPublish& method,
-                                                       const ContentPtr& published, WallTime now) {
+Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel, PublishFlags flags,
+                                                       const ContentPtr& published,
+                                                       const wire::PropertiesView& properties,
+                                                       WallTime now) {
   ContentPtr content = published;
-  if (method.exchange.empty() && method.routing_key.view().starts_with(reply_queue)) {
-    const bool is_sent = reply_directly(method.routing_key.view(), content);
-    if (!is_sent && method.mandatory && channel) {
+  if (content->exchange.empty() && content->routing_key.starts_with(reply_queue)) {
+    const bool is_sent = reply_directly(content->routing_key, content);
+    if (!is_sent && flags.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
                              content);
     }
     return {};
   }
-  const std::string& host_name = channel ? channel->connection->virtual_host : hosts.begin()->first;
-  VirtualHost& host = virtual_host(host_name);
-  const wire::PropertiesView properties = properties_of(*content);
-  const std::optional<wire::Table> headers = headers_of(*content);
+  VirtualHost& host = channel ? *channel->connection->host : hosts.begin()->second;
+  const std::optional<wire::Table> headers = headers_of(properties);
   Passage passage{.now = now,
                   .is_persistent = properties.is_persistent(),
                   .exchanges = {},
                   .names = MessageNames{headers ? &*headers : nullptr}};
-  std::vector<Queue*> queues =
-      route_with_copies(host, method.exchange.view(), method.routing_key.view(),
-                        headers ? &*headers : nullptr, &passage);
+  std::vector<Queue*> queues = route_with_copies(host, content->exchange, content->routing_key,
+                                                 headers ? &*headers : nullptr, &passage);
   const bool has_blind_copies = headers && headers->find("BCC");
   if (has_blind_copies) content = without_blind_copies(*content);
   if (queues.empty() && !passage.is_duplicate) {
-    if (method.mandatory && channel) {
+    if (flags.mandatory && channel) {
       effects.return_message(channel->connection->id, channel->id, ReplyCode::no_route, "NO_ROUTE",
                              content);
     }
@@ -214,9 +214,9 @@ Broker::Inside::Routed Broker::Inside::route_and_store(Channel* channel,
       if (queue->delay) delayed.push_back(queue);
       return queue->delay != nullptr;
     });
-    if (!delayed.empty()) store(delayed, published, now);
+    if (!delayed.empty()) store(delayed, published, properties, now);
   }
-  if (!queues.empty()) store(queues, content, now);
+  if (!queues.empty()) store(queues, content, properties, now);
   return routed;
 }
 
@@ -257,8 +257,7 @@ void Broker::Inside::remember(const std::vector<Queue*>& queues, Passage& passag
 }
 
 void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& content,
-                           WallTime now) {
-  const wire::PropertiesView properties = properties_of(*content);
+                           const wire::PropertiesView& properties, WallTime now) {
   const bool is_persistent = properties.is_persistent();
   const auto body_bytes = static_cast<std::uint32_t>(content->body.size());
   const auto is_written = [is_persistent](const Queue* queue) {
@@ -290,7 +289,7 @@ void Broker::Inside::store(const std::vector<Queue*>& queues, const ContentPtr& 
     if (ttl) entry.expires_at = millis_of(now) + *ttl;
     if (queue->delay) {
       // Its own time to live begins when it is due.
-      const auto headers = headers_of(*content);
+      const auto headers = headers_of(properties);
       entry.expires_at = millis_of(now) + delay_of(headers ? &*headers : nullptr);
       queue->delay->due.push({entry.expires_at, entry.sequence});
     }
@@ -444,7 +443,7 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel, WallTime 
     return on_channel(
         {.code = ReplyCode::resource_error, .text = "no room on the disk for the transaction"});
   }
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const std::size_t known = channel.held_bytes + channel.held_answers.size() * unit_overhead_bytes;
   std::size_t most = known + publishes.size() * host.queues.size() * unit_overhead_bytes;
   if (most > limits.unit_bytes_max || has_windows || !delaying.empty()) {
@@ -458,7 +457,7 @@ Broker::Inside::Outcome Broker::Inside::check_commit(Channel& channel, WallTime 
                       .exchanges = {},
                       .names = MessageNames{headers ? &*headers : nullptr}};
       const std::vector<Queue*> queues =
-          route_with_copies(host, held.method.exchange.view(), held.method.routing_key.view(),
+          route_with_copies(host, held.content->exchange, held.content->routing_key,
                             headers ? &*headers : nullptr, &passage);
       const bool is_delayed = std::ranges::any_of(queues, [](Queue* one) { return !!one->delay; });
       if (is_delayed && headers && headers->find("BCC")) most += held.content->body.size();
@@ -489,7 +488,8 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::TxCommi
   const std::size_t bodies_before = new_body_count;
   bool has_duplicates = false;
   for (const HeldPublish& held : publishes) {
-    const Routed routed = route_and_store(&channel, held.method, held.content, now);
+    const Routed routed =
+        route_and_store(&channel, held.flags, held.content, properties_of(*held.content), now);
     has_duplicates = has_duplicates || routed.is_duplicate;
   }
   for (HeldAnswer& held : answers) {

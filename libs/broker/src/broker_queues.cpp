@@ -36,7 +36,7 @@ Result<std::string, Fault> Broker::Inside::queue_name(const Channel& channel,
 }
 
 Result<Queue*, Fault> Broker::Inside::need_queue(Channel& channel, std::string_view name) {
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto known = queue_name(channel, name);
   if (!known) return known.error();
   const auto found = host.queues.find(*known);
@@ -79,7 +79,7 @@ Broker::Inside::Outcome Broker::Inside::may_bind_queue(const Channel& channel,
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDeclare& method,
                                            WallTime now) {
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   std::string name = method.queue.text();
   const auto ok = [&](std::size_t messages, std::size_t consumers) -> Outcome {
     channel.last_queue = name;
@@ -190,7 +190,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueBi
   if (!allowed) return allowed.error();
   const auto checked = check_headers_arguments(**exchange, method.arguments);
   if (!checked) return checked.error();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const bool means_queue = method.queue.empty() && method.routing_key.empty();
   Binding binding{{*queue, nullptr},
                   means_queue ? (*queue)->name : method.routing_key.text(),
@@ -216,7 +216,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueUn
   if (!name) return name.error();
   const Outcome may = may_bind_queue(channel, *name, method.exchange.view());
   if (!may) return may.error();
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const bool means_queue = method.queue.empty() && method.routing_key.empty();
   const std::string key = means_queue ? *name : method.routing_key.text();
   const auto exchange = host.exchanges.find(method.exchange.view());
@@ -269,7 +269,7 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueuePu
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDelete& method,
                                            WallTime now) {
-  VirtualHost& host = virtual_host(channel.connection->virtual_host);
+  VirtualHost& host = *channel.connection->host;
   const auto name = queue_name(channel, method.queue.view());
   if (!name) return name.error();
   const Outcome may_configure = may_queue(channel, Access::configure, *name);

@@ -16,13 +16,16 @@ inline wire::PropertiesView properties_of(const Content& content) {
 }
 
 /// The header table; nothing when there is none, or an empty one.
-inline std::optional<wire::Table> headers_of(const Content& content) {
+inline std::optional<wire::Table> headers_of(const wire::PropertiesView& properties) {
   constexpr std::size_t empty_bytes = 4;  // its length alone
-  const wire::PropertiesView properties = properties_of(content);
   if (!properties.headers || properties.headers->size() <= empty_bytes) return std::nullopt;
   auto headers = wire::decode_table(*properties.headers);
   if (!headers) return std::nullopt;
   return std::move(*headers);
+}
+
+inline std::optional<wire::Table> headers_of(const Content& content) {
+  return headers_of(properties_of(content));
 }
 
 /// A copy of `content` with `change` applied to its properties.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "content.hpp"
 #include "inside.hpp"
 #include "pronto/wire/properties.hpp"
 
@@ -163,7 +164,7 @@ void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::stri
                                                  letter->routing_key, &headers);
   std::erase_if(queues,
                 [&](Queue* target) { return !target->delay && is_cycle(headers, *target); });
-  if (!queues.empty()) store(queues, letter, now);
+  if (!queues.empty()) store(queues, letter, properties_of(*letter), now);
 }
 
 void Broker::on_fetched(FetchTicket ticket, ContentPtr content, WallTime now) {

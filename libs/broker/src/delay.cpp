@@ -116,7 +116,7 @@ void Broker::Inside::on_release(QueueId id, FetchTicket ticket, const ContentPtr
     const bool was_there = drop_duplicates(queues, passage);
     if (was_there || passage.is_duplicate) ++duplicates_total;
     remember(queues, passage, *headers);
-    if (!queues.empty()) store(queues, due, now);
+    if (!queues.empty()) store(queues, due, properties_of(*due), now);
     drop(held, *entry);
     finish(now);
   }

@@ -15,6 +15,7 @@
 #include "cleaner.hpp"
 #include "exchange.hpp"
 #include "pronto/broker/broker.hpp"
+#include "pronto/wire/properties.hpp"
 #include "queue.hpp"
 
 namespace pronto::broker {
@@ -45,7 +46,7 @@ struct Unacked {
 
 /// A publish held back until tx.commit.
 struct HeldPublish {
-  wire::BasicPublish method;
+  PublishFlags flags;
   ContentPtr content;
 };
 struct HeldAnswer {
@@ -97,8 +98,11 @@ struct Channel {
   std::string reply_name;          ///< what reply_to becomes
 };
 
+struct VirtualHost;
+
 struct Connection {
   ConnectionId id{};
+  VirtualHost* host = nullptr;
   std::string virtual_host;
   std::string user;
   bool has_credit = true;
@@ -285,16 +289,19 @@ class Broker::Inside {
   void on_loaded(const Load& load, const ContentPtr& content);
 
   // broker_publish.cpp
-  Outcome publish(Channel& channel, const wire::BasicPublish& method, ContentPtr content,
-                  WallTime now);
-  Outcome check_publish(Channel& channel, const wire::BasicPublish& method, ContentPtr& content);
+  Outcome publish(Channel& channel, PublishFlags flags, ContentPtr content, WallTime now);
+  /// Takes: the content's properties; both may be others then.
+  Outcome check_publish(Channel& channel, PublishFlags flags, ContentPtr& content,
+                        wire::PropertiesView& properties);
   struct Routed {
     bool is_taken = true;       ///< by all queues
     bool is_duplicate = false;  ///< for one of them at least, or for an exchange
   };
-  Routed route_and_store(Channel* channel, const wire::BasicPublish& method,
-                         const ContentPtr& content, WallTime now);
-  void store(const std::vector<Queue*>& queues, const ContentPtr& content, WallTime now);
+  Routed route_and_store(Channel* channel, PublishFlags flags, const ContentPtr& content,
+                         const wire::PropertiesView& properties, WallTime now);
+  /// Takes: the content's properties; a copy without BCC has the same, but for that.
+  void store(const std::vector<Queue*>& queues, const ContentPtr& content,
+             const wire::PropertiesView& properties, WallTime now);
   /// What a message meets on its way that takes no duplicates.
   struct Passage {
     WallTime now;

@@ -392,12 +392,9 @@ void Peer::publish(std::string_view exchange, std::string_view key, std::string_
   if (options.persistent) options.properties.delivery_mode = 2;
   content->properties = wire::encode_properties(options.properties);
   content->body = to_bytes(body);
-  const wire::BasicPublish method{.exchange = exchange,
-                                  .routing_key = key,
-                                  .mandatory = options.mandatory,
-                                  .immediate = options.immediate};
+  const PublishFlags flags{.mandatory = options.mandatory, .immediate = options.immediate};
   test_->run([&](Broker& broker) {
-    broker.on_publish(connection_, channel_, method, std::move(content), test_->now);
+    broker.on_publish(connection_, channel_, flags, std::move(content), test_->now);
   });
 }
 

@@ -1,4 +1,4 @@
-#include "pronto/server/content_store.hpp"
+#include "content_store.hpp"
 
 #include <utility>
 
@@ -20,29 +20,49 @@ broker::BodyRef ContentStore::keep(broker::ContentPtr content, std::uint32_t hol
   const std::uint64_t position = in_memory_bit | ++last_kept_;
   const auto bytes = static_cast<std::uint32_t>(content->body.size());
   kept_bytes_ += bytes_of(*content);
-  entries_.emplace(position,
-                   Entry{.position = position, .content = std::move(content), .holders = holders});
+  entries_.emplace(position, Entry{.content = std::move(content), .holders = holders});
   return {broker::BodyPosition{position}, bytes};
 }
 
 void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content,
                          std::uint32_t holders) {
   const auto position = static_cast<std::uint64_t>(at);
-  auto [place, is_new] = entries_.try_emplace(position);
+  const auto [place, is_new] = entries_.try_emplace(position);
   if (!is_new) return;
   Entry& entry = place->second;
-  entry.position = position;
   entry.content = std::move(content);
   entry.holders = holders;
+  entry.arrival = ++last_arrival_;
   cached_bytes_ += bytes_of(*entry.content);
-  entry.older = newest_;
-  (newest_ ? newest_->newer : oldest_) = &entry;
-  newest_ = &entry;
+  ++cached_count_;
+  arrivals_.push_back({position, last_arrival_});
   // What has just come is wanted next: it stays, however large.
-  while (cached_bytes_ > cached_bytes_max_ && oldest_ != newest_) {
-    erase(entries_.find(oldest_->position));
+  while (cached_bytes_ > cached_bytes_max_ && cached_count_ > 1) evict();
+  forget_arrivals();
+}
+
+bool ContentStore::is_here(const Arrival& arrival) const {
+  const auto found = entries_.find(arrival.position);
+  return found != entries_.end() && found->second.arrival == arrival.number;
+}
+
+/// Takes out the oldest of those that may leave.
+void ContentStore::evict() {
+  for (;;) {
+    const Arrival oldest = arrivals_.front();
+    arrivals_.pop_front();
+    if (!is_here(oldest)) continue;
+    erase(entries_.find(oldest.position));
     ++evicted_total_;
+    return;
   }
+}
+
+/// Most contents leave in another way, and soon: their arrivals go once they are the most.
+void ContentStore::forget_arrivals() {
+  constexpr std::size_t few = 1024;
+  if (arrivals_.size() < few + 2 * cached_count_) return;
+  std::erase_if(arrivals_, [this](const Arrival& arrival) { return !is_here(arrival); });
 }
 
 broker::ContentPtr ContentStore::find(broker::BodyPosition position) const {
@@ -59,19 +79,14 @@ void ContentStore::release(broker::BodyPosition position) {
   if (found != entries_.end() && --found->second.holders == 0) erase(found);
 }
 
-void ContentStore::erase(std::unordered_map<std::uint64_t, Entry>::iterator entry) {
+void ContentStore::erase(Entries::iterator entry) {
   if (is_in_memory_only(broker::BodyPosition{entry->first})) {
     kept_bytes_ -= bytes_of(*entry->second.content);
   } else {
     cached_bytes_ -= bytes_of(*entry->second.content);
-    unlink(entry->second);
+    --cached_count_;
   }
   entries_.erase(entry);
-}
-
-void ContentStore::unlink(Entry& entry) {
-  (entry.older ? entry.older->newer : oldest_) = entry.newer;
-  (entry.newer ? entry.newer->older : newest_) = entry.older;
 }
 
 }  // namespace pronto::server

@@ -9,11 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "content_store.hpp"
 #include "pronto/async/sync.hpp"
 #include "pronto/async/task_group.hpp"
 #include "pronto/async/worker.hpp"
 #include "pronto/server/broker_host.hpp"
-#include "pronto/server/content_store.hpp"
 
 namespace pronto::server {
 

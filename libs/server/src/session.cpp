@@ -158,7 +158,7 @@ Session::Outcome Session::on_channel_frame(const wire::FrameView& frame, Now now
   Outcome outcome = Taken::yes;
   if (channel && channel->assembly) {
     outcome = Fault{ReplyCode::unexpected_frame,
-                    channel->assembly->content
+                    channel->assembly->has_header
                         ? "expected content body, got non content body frame instead"
                         : "expected content header for class 60, got non content header frame "
                           "instead",
@@ -195,7 +195,12 @@ Session::Outcome Session::on_channel_method(std::uint16_t number, wire::Method& 
       if (is_blocked_) tell_blocked();
     }
     if (has_no_room()) return Taken::not_now;
-    channel->assembly.emplace(Assembly{.method = std::get<wire::BasicPublish>(std::move(method))});
+    auto& publish = std::get<wire::BasicPublish>(method);
+    Assembly& assembly = channel->assembly.emplace(Assembly{});
+    assembly.flags = {.mandatory = publish.mandatory, .immediate = publish.immediate};
+    assembly.content = std::make_shared<broker::Content>();
+    assembly.content->exchange = std::move(publish.exchange).text();
+    assembly.content->routing_key = std::move(publish.routing_key).text();
     return Taken::yes;
   }
   if (id == wire::BasicAck::id || id == wire::BasicNack::id || id == wire::BasicReject::id) {

@@ -33,11 +33,11 @@ void Session::deliver(const broker::Deliver& delivery, const broker::ContentPtr&
   if (state_ != State::running) return;
   ++shared_.counters.delivered_total;
   const std::size_t bytes_before = outbox_.bytes();
-  append(number_of(delivery.channel), wire::BasicDeliver{.consumer_tag = delivery.consumer_tag,
-                                                         .delivery_tag = delivery.delivery_tag,
-                                                         .redelivered = delivery.redelivered,
-                                                         .exchange = content->exchange,
-                                                         .routing_key = content->routing_key});
+  append(number_of(delivery.channel), wire::BasicDeliverView{.consumer_tag = delivery.consumer_tag,
+                                                             .delivery_tag = delivery.delivery_tag,
+                                                             .redelivered = delivery.redelivered,
+                                                             .exchange = content->exchange,
+                                                             .routing_key = content->routing_key});
   append_content(number_of(delivery.channel), content, delivery.delivery_count);
   delivery_bytes_max_ = std::max(delivery_bytes_max_, outbox_.bytes() - bytes_before);
 }

@@ -16,7 +16,7 @@ Session::Outcome Session::on_header(std::uint16_t number, Channel& channel, Byte
     return Fault{ReplyCode::unexpected_frame,
                  "expected method frame, got non method frame instead"};
   }
-  if (channel.assembly->content) {
+  if (channel.assembly->has_header) {
     return Fault{ReplyCode::unexpected_frame,
                  "expected content body, got non content body frame instead",
                  wire::BasicPublish::id};
@@ -48,10 +48,8 @@ Session::Outcome Session::on_header(std::uint16_t number, Channel& channel, Byte
     return Taken::yes;
   }
   Assembly& assembly = *channel.assembly;
-  assembly.content = std::make_shared<broker::Content>();
+  assembly.has_header = true;
   broker::Content& content = *assembly.content;
-  content.exchange = assembly.method.exchange.text();
-  content.routing_key = assembly.method.routing_key.text();
   content.properties.assign(header->encoded_properties.begin(), header->encoded_properties.end());
   assembly.bytes_missing = header->body_bytes;
   assembling_bytes_ += content.properties.size();
@@ -69,7 +67,7 @@ Session::Outcome Session::on_body(std::uint16_t number, Channel& channel, BytesV
                  "expected method frame, got non method frame instead"};
   }
   Assembly& assembly = *channel.assembly;
-  if (!assembly.content) {
+  if (!assembly.has_header) {
     return Fault{ReplyCode::unexpected_frame,
                  "expected content header for class 60, got non content header frame instead",
                  wire::BasicPublish::id};
@@ -91,22 +89,22 @@ Session::Outcome Session::on_body(std::uint16_t number, Channel& channel, BytesV
 
 Session::Outcome Session::on_assembled(std::uint16_t number, Channel& channel, Now now) {
   ++shared_.counters.published_total;
-  const wire::BasicPublish method = std::move(channel.assembly->method);
-  const broker::ContentPtr content = channel.assembly->content;
+  const broker::PublishFlags flags = channel.assembly->flags;
+  broker::ContentPtr content = channel.assembly->content;
   forget_assembly(channel);
   if (is_blocked_ || channel.parked_count > 0) {
     constexpr std::size_t overhead_bytes = 512;
-    park(number, channel, ParkedPublish{method, content},
-         content->body.size() + content->properties.size() + overhead_bytes);
+    const std::size_t bytes = content->body.size() + content->properties.size() + overhead_bytes;
+    park(number, channel, ParkedPublish{flags, std::move(content)}, bytes);
   } else {
-    hand_in(number, method, content, now);
+    hand_in(number, flags, std::move(content), now);
   }
   return Taken::yes;
 }
 
-void Session::hand_in(std::uint16_t number, const wire::BasicPublish& method,
-                      broker::ContentPtr content, Now now) {
-  shared_.engine.on_publish(id_, broker::ChannelId{number}, method, std::move(content), now.wall);
+void Session::hand_in(std::uint16_t number, broker::PublishFlags flags, broker::ContentPtr content,
+                      Now now) {
+  shared_.engine.on_publish(id_, broker::ChannelId{number}, flags, std::move(content), now.wall);
   settle(now);
 }
 
@@ -177,7 +175,7 @@ void Session::unblock(Now now) {
     PRONTO_ASSERT(channel != nullptr);
     --channel->parked_count;
     if (auto* publish = std::get_if<ParkedPublish>(&parked.what)) {
-      hand_in(parked.channel, publish->method, std::move(publish->content), now);
+      hand_in(parked.channel, publish->flags, std::move(publish->content), now);
     } else {
       --channel->parked_method_count;
       hand_in(parked.channel, std::get<wire::Method>(parked.what), now);

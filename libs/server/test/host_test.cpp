@@ -6,10 +6,10 @@
 #include <mutex>
 #include <thread>
 
+#include "content_store.hpp"
 #include "fixture.hpp"
 #include "gated_disk.hpp"
 #include "pronto/journal/real_disk.hpp"
-#include "pronto/server/content_store.hpp"
 #include "pronto/server/listener.hpp"
 #include "pronto/server/outbox.hpp"
 

@@ -56,17 +56,31 @@ Result<std::optional<FrameView>, Fault> parse_frame(BytesView in, std::uint32_t 
   return std::optional{frame};
 }
 
+namespace {
+
+void write_frame_start(RoomWriter& writer, FrameType type, std::uint16_t channel,
+                       std::uint32_t payload_bytes) noexcept {
+  writer.write(static_cast<std::uint8_t>(type));
+  writer.write(channel);
+  writer.write(payload_bytes);
+}
+
+}  // namespace
+
+std::size_t detail::write_frame_around(Bytes& out, std::size_t start, RoomWriter payload_end,
+                                       FrameType type, std::uint16_t channel) noexcept {
+  RoomWriter writer{out.data() + start};
+  const std::byte* payload = out.data() + start + frame_start_bytes;
+  write_frame_start(writer, type, channel, static_cast<std::uint32_t>(payload_end.at() - payload));
+  payload_end.write(static_cast<std::uint8_t>(frame_end));
+  return static_cast<std::size_t>(payload_end.at() - out.data());
+}
+
 void append_frame_start(Bytes& out, FrameType type, std::uint16_t channel,
                         std::uint32_t payload_bytes) {
-  const std::array<std::byte, frame_start_bytes> start{
-      static_cast<std::byte>(type),
-      static_cast<std::byte>(channel >> 8U),
-      static_cast<std::byte>(channel & 0xFFU),
-      static_cast<std::byte>(payload_bytes >> 24U),
-      static_cast<std::byte>((payload_bytes >> 16U) & 0xFFU),
-      static_cast<std::byte>((payload_bytes >> 8U) & 0xFFU),
-      static_cast<std::byte>(payload_bytes & 0xFFU)};
-  out.insert(out.end(), start.begin(), start.end());
+  out.resize(out.size() + frame_start_bytes);
+  RoomWriter writer{out.data() + out.size() - frame_start_bytes};
+  write_frame_start(writer, type, channel, payload_bytes);
 }
 
 void append_frame(Bytes& out, FrameType type, std::uint16_t channel, BytesView payload) {

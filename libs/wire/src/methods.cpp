@@ -76,6 +76,11 @@ void append_method_frame(Bytes& out, std::uint16_t channel, const Method& method
   std::visit([&](const auto& known) { append_method_frame(out, channel, known); }, method);
 }
 
+static_assert(detail::all_have_room<
+                  BasicDeliverView,
+                  boost::describe::describe_members<BasicDeliverView, boost::describe::mod_public>>,
+              "it is written for each delivery");
+
 void detail::close_frame(Bytes& out, std::size_t start) {
   constexpr std::size_t size_at = 3;
   constexpr std::size_t payload_at = 7;

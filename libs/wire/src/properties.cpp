@@ -142,11 +142,14 @@ void append_content_header(Bytes& out, const ContentHeader& header) {
 
 void append_content_header_frame(Bytes& out, std::uint16_t channel, BytesView encoded_properties,
                                  std::uint64_t body_bytes) {
-  append_frame_start(out, FrameType::header, channel,
-                     static_cast<std::uint32_t>(fixed_part_bytes + encoded_properties.size()));
-  append_fixed_part(out, basic_class_id, body_bytes);
-  append(out, encoded_properties);
-  out.push_back(frame_end);
+  const std::size_t start = out.size();
+  out.resize(start + frame_overhead_bytes + fixed_part_bytes + encoded_properties.size());
+  RoomWriter writer{out.data() + start + frame_overhead_bytes - 1};
+  writer.write(basic_class_id);
+  writer.write(std::uint16_t{0});
+  writer.write(body_bytes);
+  writer.write(encoded_properties);
+  detail::write_frame_around(out, start, writer, FrameType::header, channel);
 }
 
 void append_content_frames(Bytes& out, std::uint16_t channel, BytesView encoded_properties,

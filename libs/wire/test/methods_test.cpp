@@ -49,6 +49,29 @@ TEST(Methods, FramesHoldTheMethodAndNothingElse) {
   }
 }
 
+TEST(Methods, ADeliveryIsWrittenFromViewsAsFromTexts) {
+  const std::string longest(255, 'x');
+  for (const std::string& text : {std::string{}, std::string{"orders"}, longest}) {
+    const BasicDeliver whole{.consumer_tag = text,
+                             .delivery_tag = 0x0102'0304'0506'0708,
+                             .redelivered = true,
+                             .exchange = text,
+                             .routing_key = longest};
+    const BasicDeliverView view{.consumer_tag = text,
+                                .delivery_tag = whole.delivery_tag,
+                                .redelivered = true,
+                                .exchange = text,
+                                .routing_key = longest};
+    Bytes payload;
+    append_method(payload, whole);
+    Bytes expected = to_bytes("before");
+    append_frame(expected, FrameType::method, 7, payload);
+    Bytes frames = to_bytes("before");
+    append_method_frame(frames, 7, view);
+    EXPECT_EQ(frames, expected);
+  }
+}
+
 TEST(Methods, CutAnywhereAreRefusedWithTheirId) {
   SeededRandom random{2};
   for (const Method& method : random_methods(random)) {

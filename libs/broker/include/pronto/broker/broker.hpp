@@ -94,8 +94,8 @@ class Broker {
   /// basic.publish. Faults come out as `close_channel` or `close_connection`.
   void on_method(ConnectionId connection, ChannelId channel, const wire::Method& method,
                  WallTime now);
-  /// basic.publish with its content, whose exchange and routing key are the method's.
-  void on_publish(ConnectionId connection, ChannelId channel, const wire::BasicPublish& method,
+  /// basic.publish: to the content's exchange, with its routing key.
+  void on_publish(ConnectionId connection, ChannelId channel, PublishFlags flags,
                   ContentPtr content, WallTime now);
 
   /// All units up to `sequence` are on stable storage: their messages may be delivered, publishers

@@ -49,4 +49,10 @@ struct Content {
 };
 using ContentPtr = std::shared_ptr<const Content>;
 
+/// What a basic.publish asks for beside its exchange and routing key.
+struct PublishFlags {
+  bool mandatory = false;
+  bool immediate = false;
+};
+
 }  // namespace pronto::broker

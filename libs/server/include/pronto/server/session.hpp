@@ -146,8 +146,9 @@ class Session {
   };
   /// A publish whose content is on its way.
   struct Assembly {
-    wire::BasicPublish method;
-    std::shared_ptr<broker::Content> content;  // null until the header came
+    broker::PublishFlags flags;
+    std::shared_ptr<broker::Content> content;
+    bool has_header = false;
     std::uint64_t bytes_missing = 0;
   };
   struct Channel {
@@ -158,7 +159,7 @@ class Session {
     std::optional<Assembly> assembly;
   };
   struct ParkedPublish {
-    wire::BasicPublish method;
+    broker::PublishFlags flags;
     broker::ContentPtr content;
   };
   using ParkedWhat = std::variant<ParkedPublish, wire::Method>;
@@ -201,7 +202,7 @@ class Session {
   Outcome on_header(std::uint16_t number, Channel& channel, BytesView payload, Now now);
   Outcome on_body(std::uint16_t number, Channel& channel, BytesView payload, Now now);
   Outcome on_assembled(std::uint16_t number, Channel& channel, Now now);
-  void hand_in(std::uint16_t number, const wire::BasicPublish& method, broker::ContentPtr content,
+  void hand_in(std::uint16_t number, broker::PublishFlags flags, broker::ContentPtr content,
                Now now);
   void hand_in(std::uint16_t number, const wire::Method& method, Now now);
   bool may_overtake(const Channel& channel, const wire::Method& method) const;

@@ -6,6 +6,7 @@
 #include "pronto/base/bytes.hpp"
 #include "pronto/base/result.hpp"
 #include "pronto/wire/reply_code.hpp"
+#include "pronto/wire/writer.hpp"
 
 namespace pronto::wire {
 
@@ -49,6 +50,13 @@ Result<std::optional<FrameView>, Fault> parse_frame(BytesView in, std::uint32_t 
 /// For writers that gather payloads from elsewhere. Runs on: any thread.
 void append_frame_start(Bytes& out, FrameType type, std::uint16_t channel,
                         std::uint32_t payload_bytes);
+namespace detail {
+/// Writes what comes before the payload that `writer` has written behind `start`, and the end octet
+/// behind it. Returns: where the frame ends in `out`.
+std::size_t write_frame_around(Bytes& out, std::size_t start, RoomWriter payload_end,
+                               FrameType type, std::uint16_t channel) noexcept;
+}  // namespace detail
+
 /// Appends a whole frame. Runs on: any thread.
 void append_frame(Bytes& out, FrameType type, std::uint16_t channel, BytesView payload);
 void append_heartbeat(Bytes& out);

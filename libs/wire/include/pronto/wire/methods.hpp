@@ -78,16 +78,35 @@ void append_method(Bytes& out, const M& method) {
 namespace detail {
 /// Writes the size that was left open at `start` and the end octet.
 void close_frame(Bytes& out, std::size_t start);
+
+template <class M, class Members>
+inline constexpr bool all_have_room = false;
+template <class M, template <class...> class List, class... Fields>
+inline constexpr bool all_have_room<M, List<Fields...>> =
+    (has_room<std::remove_cvref_t<decltype(std::declval<M>().*Fields::pointer)>> && ...);
+
 }  // namespace detail
 
 /// Appends a whole method frame. A method is never split: one with a table above the peer's frame
 /// limit is the caller's to refuse. Runs on: any thread.
 template <class M>
 void append_method_frame(Bytes& out, std::uint16_t channel, const M& method) {
+  using Members = boost::describe::describe_members<M, boost::describe::mod_public>;
   const std::size_t start = out.size();
-  append_frame_start(out, FrameType::method, channel, 0);
-  append_method(out, method);
-  detail::close_frame(out, start);
+  if constexpr (detail::all_have_room<M, Members>) {
+    std::size_t most = frame_overhead_bytes + 2 * sizeof(std::uint16_t);
+    boost::mp11::mp_for_each<Members>([&](auto field) { most += room_of(method.*field.pointer); });
+    out.resize(start + most);
+    RoomWriter writer{out.data() + start + frame_overhead_bytes - 1};
+    writer.write(M::id.class_id);
+    writer.write(M::id.method_id);
+    boost::mp11::mp_for_each<Members>([&](auto field) { writer.write(method.*field.pointer); });
+    out.resize(detail::write_frame_around(out, start, writer, FrameType::method, channel));
+  } else {
+    append_frame_start(out, FrameType::method, channel, 0);
+    append_method(out, method);
+    detail::close_frame(out, start);
+  }
 }
 void append_method_frame(Bytes& out, std::uint16_t channel, const Method& method);
 

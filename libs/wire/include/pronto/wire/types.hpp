@@ -23,8 +23,10 @@ class ShortString {
   ShortString(std::string text) : text_{std::move(text)} {  // NOLINT: implicit
     PRONTO_ASSERT(text_.size() <= bytes_max);
   }
-  ShortString(std::string_view text) : ShortString{std::string{text}} {}  // NOLINT: implicit
-  ShortString(const char* text) : ShortString{std::string{text}} {}       // NOLINT: implicit
+  ShortString(std::string_view text) : text_{text} {  // NOLINT: implicit
+    PRONTO_ASSERT(text_.size() <= bytes_max);
+  }
+  ShortString(const char* text) : ShortString{std::string{text}} {}  // NOLINT: implicit
 
   /// Returns: nothing when `text` is longer than 255 bytes.
   static std::optional<ShortString> make(std::string_view text) {

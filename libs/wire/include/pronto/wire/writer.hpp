@@ -59,6 +59,61 @@ class Writer {
   std::uint8_t bits_used_ = 0;
 };
 
+/// Writes as `Writer` does, into room that is large enough, and knows no tables.
+class RoomWriter {
+ public:
+  explicit RoomWriter(std::byte* at) noexcept : at_{at} {}
+
+  template <std::integral Number>
+    requires(!std::same_as<Number, bool>)
+  void write(Number number) noexcept {
+    auto raw = static_cast<std::make_unsigned_t<Number>>(number);
+    if constexpr (sizeof raw > 1) raw = std::byteswap(raw);
+    write_raw(&raw, sizeof raw);
+  }
+  void write(Bit bit) noexcept {
+    if (bits_used_ == 0 || bits_used_ == 8) {
+      write(std::uint8_t{0});
+    }
+    if (bit) at_[-1] |= std::byte{1} << bits_used_;
+    ++bits_used_;
+  }
+  void write(Timestamp time) noexcept { write(time.seconds); }
+  void write(std::string_view text) noexcept {
+    PRONTO_ASSERT(text.size() <= ShortString::bytes_max);
+    write(static_cast<std::uint8_t>(text.size()));
+    write_raw(text.data(), text.size());
+  }
+  void write(const ShortString& text) noexcept { write(text.view()); }
+  void write(BytesView bytes) noexcept { write_raw(bytes.data(), bytes.size()); }
+
+  std::byte* at() const noexcept { return at_; }
+
+ private:
+  void write_raw(const void* bytes, std::size_t size) noexcept {
+    bits_used_ = 0;
+    if (size != 0) std::memcpy(at_, bytes, size);
+    at_ += size;
+  }
+
+  std::byte* at_;
+  std::uint8_t bits_used_ = 0;
+};
+
+/// The most that a field takes which a `RoomWriter` writes.
+template <class Field>
+std::size_t room_of(const Field& field) noexcept {
+  if constexpr (std::same_as<Field, ShortString> || std::same_as<Field, std::string_view>) {
+    return 1 + field.size();
+  } else {
+    return sizeof(field);
+  }
+}
+template <class Field>
+concept has_room =
+    std::integral<Field> || std::same_as<Field, Bit> || std::same_as<Field, Timestamp> ||
+    std::same_as<Field, ShortString> || std::same_as<Field, std::string_view>;
+
 /// Whether `table` may be written: depth and number of values are within the limits that every
 /// reader of ours applies. To be asked of tables that users made. Runs on: any thread.
 bool fits_the_wire(const Table& table) noexcept;

@@ -129,6 +129,18 @@ struct BasicDeliver {
 BOOST_DESCRIBE_STRUCT(BasicDeliver, (),
                       (consumer_tag, delivery_tag, redelivered, exchange, routing_key))
 
+/// `basic.deliver` of texts that somebody else owns, of at most 255 bytes each: to be written.
+struct BasicDeliverView {
+  static constexpr MethodId id = BasicDeliver::id;
+  std::string_view consumer_tag;
+  std::uint64_t delivery_tag = 0;
+  Bit redelivered;
+  std::string_view exchange;
+  std::string_view routing_key;
+};
+BOOST_DESCRIBE_STRUCT(BasicDeliverView, (),
+                      (consumer_tag, delivery_tag, redelivered, exchange, routing_key))
+
 /// `basic.get`.
 struct BasicGet {
   static constexpr MethodId id{60, 70};

@@ -1,7 +1,8 @@
 #pragma once
 
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
-#include <unordered_map>
+#include <deque>
 
 #include "pronto/broker/types.hpp"
 
@@ -46,19 +47,25 @@ class ContentStore {
   static constexpr std::uint64_t in_memory_bit = std::uint64_t{1} << 63U;
 
   struct Entry {
-    std::uint64_t position = 0;
     broker::ContentPtr content;
     std::uint32_t holders = 0;
-    Entry* older = nullptr;  // of those that may leave
-    Entry* newer = nullptr;
+    std::uint64_t arrival = 0;  // of one that may leave
   };
-  void erase(std::unordered_map<std::uint64_t, Entry>::iterator entry);
-  void unlink(Entry& entry);
+  using Entries = boost::unordered_flat_map<std::uint64_t, Entry>;
+  struct Arrival {
+    std::uint64_t position = 0;
+    std::uint64_t number = 0;
+  };
+  void erase(Entries::iterator entry);
+  void evict();
+  bool is_here(const Arrival& arrival) const;
+  void forget_arrivals();
 
   const std::uint64_t cached_bytes_max_;
-  std::unordered_map<std::uint64_t, Entry> entries_;
-  Entry* oldest_ = nullptr;
-  Entry* newest_ = nullptr;
+  Entries entries_;
+  std::deque<Arrival> arrivals_;  // of those that may leave, oldest first; some have left since
+  std::uint64_t last_arrival_ = 0;
+  std::size_t cached_count_ = 0;
   std::uint64_t kept_bytes_ = 0;
   std::uint64_t cached_bytes_ = 0;
   std::uint64_t evicted_total_ = 0;
