@@ -80,7 +80,8 @@ std::size_t weight_of(const Record& record) {
   return removed ? 1 + removed->runs.size() / 4 : 1;
 }
 
-/// Puts runs in their order, and joins those that touch.
+}  // namespace
+
 void join(std::vector<RemoveRecord>& runs) {
   const auto place = [](const RemoveRecord& run) { return std::pair{run.queue, run.first}; };
   if (!std::ranges::is_sorted(runs, {}, place)) std::ranges::sort(runs, {}, place);
@@ -95,8 +96,6 @@ void join(std::vector<RemoveRecord>& runs) {
   }
   if (!runs.empty()) runs.resize(kept + 1);
 }
-
-}  // namespace
 
 /// Makes records of what the command has removed, behind all others: a message that came and left
 /// in one unit has left.

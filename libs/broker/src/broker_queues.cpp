@@ -138,6 +138,13 @@ Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::QueueDe
   }
   auto arguments = parse_queue_arguments(method.arguments, subject);
   if (!arguments) return arguments.error();
+  const auto& letter_key = arguments->dead_letter_routing_key;
+  if (letter_key && letter_key->size() > wire::ShortString::bytes_max) {
+    return Fault{
+        ReplyCode::precondition_failed,
+        fmt::format("invalid arg 'x-dead-letter-routing-key' for {}: {{value_too_long,{}}}",
+                    subject, letter_key->size())};
+  }
   if (arguments->dead_letter_exchange) {
     const Outcome may_read = may_queue(channel, Access::read, name);
     if (!may_read) return may_read.error();

@@ -48,6 +48,7 @@ void state_entries(const Queue& queue, const std::function<void(const Record& re
   for (const QueueIndex::Lost& lost : queue.entries.lost()) {
     for (const auto& [first, last] : lost.removed) removed.runs.push_back({queue.id, first, last});
   }
+  join(removed.runs);  // a run is remembered with each page that it touches
   if (!removed.runs.empty()) see(removed);
 }
 

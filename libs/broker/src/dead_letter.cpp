@@ -152,12 +152,19 @@ void Broker::Inside::dead_letter(Queue& queue, const Content& content, std::stri
   add_death(headers, queue, reason, content, expiration, now);
   // A key of the queue's own stands for all keys of the message.
   if (queue.arguments.dead_letter_routing_key) headers.erase("CC");
+  if (!wire::fits_the_wire(headers)) {
+    // A client's own that are as many as there may be leave no room: why it died is kept.
+    headers = Table{};
+    add_death(headers, queue, reason, content, expiration, now);
+  }
   properties->headers = headers;
   properties->expiration.reset();
 
   auto letter = std::make_shared<Content>();
   letter->exchange = *queue.arguments.dead_letter_exchange;
-  letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content.routing_key);
+  // A queue that an older version declared may have a key that is none.
+  letter->routing_key = queue.arguments.dead_letter_routing_key.value_or(content.routing_key)
+                            .substr(0, wire::ShortString::bytes_max);
   letter->properties = wire::encode_properties(*properties);
   letter->body = content.body;
   std::vector<Queue*> queues = route_with_copies(virtual_host(queue.virtual_host), letter->exchange,

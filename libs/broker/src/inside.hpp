@@ -181,6 +181,9 @@ constexpr std::size_t number_of_provisional(BodyPosition position) {
   return static_cast<std::size_t>(static_cast<std::uint64_t>(position) & ~provisional_bit);
 }
 
+/// Puts runs in their order, and joins those that touch.
+void join(std::vector<RemoveRecord>& runs);
+
 /// The engine's state. Commands change it and collect records; `finish` ends each command.
 class Broker::Inside {
  public:

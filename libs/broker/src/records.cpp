@@ -5,6 +5,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "pronto/base/assert.hpp"
 #include "pronto/wire/properties.hpp"
 #include "pronto/wire/reader.hpp"
 #include "pronto/wire/writer.hpp"
@@ -248,6 +249,7 @@ struct Put {
     for (const RemoveRecord& run : record.runs) {
       const auto next = static_cast<std::uint64_t>(run.queue);
       if (next != queue) sequence = 0;
+      PRONTO_ASSERT(next >= queue && run.first >= sequence && run.last >= run.first);
       put_short(out, next - queue);
       put_short(out, run.first - sequence);
       put_short(out, run.last - run.first);

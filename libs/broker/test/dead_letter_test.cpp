@@ -60,6 +60,46 @@ TEST_F(DeadLetters, ARejectedMessageMovesWithItsHistory) {
   EXPECT_EQ(seen.delivery_mode, 2);
 }
 
+TEST_F(DeadLetters, OfAMessageWithAsManyHeadersAsThereMayBeSayWhyItDied) {
+  Peer peer = open();
+  peer.declare("dead");
+  peer.declare("q", leading_to("dead"));
+  std::uint64_t tag = 1;
+  for (const char* name : {"many", "CC", "x-death"}) {
+    MessageOptions options;
+    options.properties.headers.emplace();
+    options.properties.headers->set(name, wire::Array(wire::table_element_count_max - 1));
+    ASSERT_TRUE(wire::fits_the_wire(*options.properties.headers));
+    peer.send("q", "1", options);
+    peer.get("q");
+    peer.reject(tag);
+    peer.get("dead", true);
+    tag += 2;
+    EXPECT_THAT(deaths(peer.last_properties()), ElementsAre("1 rejected from q via '' [q,]"));
+  }
+}
+
+TEST_F(DeadLetters, OfAQueueOfAnOlderVersionHaveAKeyThatFits) {
+  Peer peer = open();
+  peer.declare("dead");
+  peer.bind("dead", "amq.fanout");
+  const QueueDeclaredRecord record{
+      .queue = QueueId{7},
+      .virtual_host = "/",
+      .name = "q",
+      .arguments = {{"x-dead-letter-exchange", "amq.fanout"},
+                    {"x-dead-letter-routing-key", std::string(300, 'k')}}};
+  outside.append(std::vector<Record>{record}, Awaited::durable);
+  settle();
+  crash();
+  Peer again = open(2, 1);
+  again.send("q", "1");
+  again.get("q");
+  again.reject(1);
+  EXPECT_EQ(again.get("dead"), "basic.get-ok 2 1, 0 left");
+  EXPECT_EQ(again.last_content()->routing_key, std::string(255, 'k'));
+}
+
 TEST_F(DeadLetters, WithoutAKeyOfItsOwnTheMessageKeepsItsKeysAndCopies) {
   Peer peer = open();
   for (const char* queue : {"dead a", "dead b", "q"}) {

@@ -215,6 +215,23 @@ TEST_F(Pages, ThatCannotBeReadForAReplayBringNothingBackLater) {
   EXPECT_THAT(broker->segments_in_use(), IsEmpty());
 }
 
+TEST_F(Pages, ThatCannotBeReadForAReplayBringNothingBackThatLeftOutOfOrder) {
+  peer->declare("q");
+  publish(1, 40);
+  take_checkpoint();
+  for (int i = 1; i <= 14; ++i) peer->get("q");
+  peer->ack(10);
+  peer->ack(9);
+  peer->ack(8, true);
+  peer->ack(14, true);  // of two pages
+  outside.pages_are_readable = false;
+  crash();
+  take_checkpoint();
+  outside.pages_are_readable = true;
+  crash();
+  EXPECT_EQ(ready("q"), numbers(15, 40));
+}
+
 TEST_F(Pages, ThatCannotBeReadGoWithAPurgeThatIsReplayed) {
   peer->declare("q");
   publish(1, 40);

@@ -164,6 +164,10 @@ TEST_F(Replies, ArgumentsThatMakeNoSense) {
             "'x-dead-letter-exchange' in queue 'q' in vhost '/'");
   EXPECT_EQ(declared_with("x-dead-letter-routing-key", "k"),
             text("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
+  EXPECT_EQ(
+      fresh().declare("q", {.arguments = {{"x-dead-letter-exchange", "x"},
+                                          {"x-dead-letter-routing-key", std::string(256, 'k')}}}),
+      text("x-dead-letter-routing-key", "{value_too_long,256}"));
   EXPECT_EQ(declared_with("x-queue-type", "bogus"),
             text("x-queue-type", "\"unsupported queue type 'bogus'\""));
   EXPECT_EQ(declared_with("x-queue-type", "quorum", false),

@@ -11,12 +11,14 @@ std::uint16_t number_of(broker::ChannelId channel) {
   return static_cast<std::uint16_t>(channel);
 }
 
-/// The properties with the header x-delivery-count, which each delivery has of its own.
+/// The properties with the header x-delivery-count, which each delivery has of its own; without,
+/// where a client's own headers are as many as there may be.
 Bytes with_delivery_count(BytesView encoded, std::int64_t count) {
   auto properties = wire::decode_properties(encoded);
   PRONTO_ASSERT(properties.has_value());  // checked when it came in
   if (!properties->headers) properties->headers.emplace();
   properties->headers->set("x-delivery-count", count);
+  if (!wire::fits_the_wire(*properties->headers)) return Bytes{encoded.begin(), encoded.end()};
   return wire::encode_properties(*properties);
 }
 

@@ -524,6 +524,19 @@ TEST_F(Sessions, AQuorumQueueSendsItsCountAsAHeader) {
   EXPECT_EQ(client->call(1, wire::BasicGet{.queue = "q"}), "1 basic.get-ok 2 redelivered 1");
 }
 
+TEST_F(Sessions, AMessageWithAsManyHeadersAsThereMayBeComesWithoutACount) {
+  auto client = log_in();
+  client->send(1, wire::QueueDeclare{
+                      .queue = "q", .durable = true, .arguments = {{"x-queue-type", "quorum"}}});
+  wire::BasicProperties properties;
+  properties.headers.emplace();
+  properties.headers->set("many", wire::Array(wire::table_element_count_max - 1));
+  client->write(RawClient::published(1, "", "q", "1", properties));
+  client->send(1, wire::BasicGet{.queue = "q"});
+  client->send(1, wire::BasicNack{.delivery_tag = 1, .requeue = true});
+  EXPECT_EQ(client->call(1, wire::BasicGet{.queue = "q"}), "1 basic.get-ok 2 redelivered 1");
+}
+
 TEST(FixedUsersTest, LetsTheGuestInFromThisMachineOnly) {
   const FixedUsers users;
   Login login{.user = "guest", .password = "guest", .mechanism = "PLAIN", .peer = std::nullopt};
