@@ -38,7 +38,6 @@ void ContentStore::cache(broker::BodyPosition at, broker::ContentPtr content,
   arrivals_.push_back({position, last_arrival_});
   // What has just come is wanted next: it stays, however large.
   while (cached_bytes_ > cached_bytes_max_ && cached_count_ > 1) evict();
-  forget_arrivals();
 }
 
 bool ContentStore::is_here(const Arrival& arrival) const {
@@ -87,6 +86,12 @@ void ContentStore::erase(Entries::iterator entry) {
     --cached_count_;
   }
   entries_.erase(entry);
+  forget_arrivals();
+  // What a backlog took is given back when it has gone, a table's worth at a time.
+  constexpr std::size_t slots_kept = 64 * 1024;
+  if (entries_.bucket_count() > slots_kept && entries_.size() < entries_.bucket_count() / 16) {
+    entries_.rehash(0);
+  }
 }
 
 }  // namespace pronto::server

@@ -965,6 +965,28 @@ TEST_F(Host, AListenerHandsOverWhatComesInUntilItIsStopped) {
   client.die();
 }
 
+TEST(ContentStoreTest, FindsWhatIsLeftOfManyThatHaveGone) {
+  constexpr std::uint64_t count = 300'000;
+  ContentStore store{std::uint64_t{1} << 30U};
+  const auto content = std::make_shared<broker::Content>();
+  std::vector<broker::BodyPosition> kept;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    kept.push_back(store.keep(content, 1).position);
+    store.cache(broker::BodyPosition{i}, content);
+  }
+  const auto stays = [](std::uint64_t i) { return i % 1'000 == 7; };
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (stays(i)) continue;
+    store.release(kept[i]);
+    store.release(broker::BodyPosition{i});
+  }
+  EXPECT_EQ(store.count(), 2 * count / 1'000);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    ASSERT_EQ(store.has(kept[i]), stays(i)) << i;
+    ASSERT_EQ(store.has(broker::BodyPosition{i}), stays(i)) << i;
+  }
+}
+
 TEST(ContentStoreTest, KeepsWhatIsInMemoryOnlyAndLetsTheOldestOfTheRestGo) {
   const auto content = [](std::size_t bytes) {
     auto made = std::make_shared<broker::Content>();
