@@ -66,12 +66,6 @@ void Broker::Inside::record_removed_but(const Queue& queue, std::vector<std::uin
 
 namespace {
 
-/// What is lost with a crash without harm: the message comes again, marked as such.
-bool is_loose(const Record& record) {
-  return std::holds_alternative<RemoveRunsRecord>(record) ||
-         std::holds_alternative<DeliveryCountRecord>(record);
-}
-
 constexpr std::size_t runs_of_a_record_max = 512;
 
 /// How many records of `unit_overhead_bytes` it counts for: a run has 31 bytes at most.
@@ -263,7 +257,6 @@ void Broker::connection_opened(ConnectionId connection, std::string virtual_host
   auto made = std::make_unique<Connection>();
   made->id = connection;
   made->host = &inside_->virtual_host(virtual_host);
-  made->virtual_host = std::move(virtual_host);
   made->user = std::move(user);
   const bool is_new = inside_->connections.emplace(connection, std::move(made)).second;
   PRONTO_ASSERT(is_new);
@@ -277,7 +270,7 @@ void Broker::connection_closed(ConnectionId id, WallTime now) {
     inside_->close_channel(*connection.channels.begin()->second, now);
   }
   std::vector<Queue*> exclusive;
-  for (auto& [name, queue] : inside_->hosts.find(connection.virtual_host)->second.queues) {
+  for (auto& [name, queue] : connection.host->queues) {
     if (queue->owner == id) exclusive.push_back(queue.get());
   }
   for (Queue* queue : exclusive) inside_->delete_queue(*queue, now);

@@ -28,8 +28,8 @@ Broker::Inside::Outcome Broker::Inside::may_exchange(const Channel& channel, Acc
                                                      std::string_view name) const {
   const Connection& asking = *channel.connection;
   const std::string_view resource = name.empty() ? "amq.default" : name;
-  if (permissions.is_allowed(asking.user, asking.virtual_host, access, resource)) return {};
-  return refused(exchange_subject(resource, asking.virtual_host), asking.user);
+  if (permissions.is_allowed(asking.user, asking.host->name, access, resource)) return {};
+  return refused(exchange_subject(resource, asking.host->name), asking.user);
 }
 
 Broker::Inside::Outcome Broker::Inside::on(Channel& channel, const wire::ExchangeDeclare& method,

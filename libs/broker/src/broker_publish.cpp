@@ -88,7 +88,7 @@ Broker::Inside::Outcome Broker::Inside::check_publish(Channel& channel, PublishF
     if ((*exchange)->is_internal) {
       return Fault{ReplyCode::access_refused,
                    fmt::format("cannot publish to internal exchange '{}' in vhost '{}'",
-                               (*exchange)->name, channel.connection->virtual_host)};
+                               (*exchange)->name, channel.connection->host->name)};
     }
     if ((*exchange)->held) {
       const auto headers = headers_of(*content);

@@ -58,8 +58,8 @@ Result<Queue*, Fault> Broker::Inside::need_queue_for(Channel& channel, Access ac
 Broker::Inside::Outcome Broker::Inside::may_queue(const Channel& channel, Access access,
                                                   std::string_view name) const {
   const Connection& asking = *channel.connection;
-  if (permissions.is_allowed(asking.user, asking.virtual_host, access, name)) return {};
-  return refused(queue_subject(name, asking.virtual_host), asking.user);
+  if (permissions.is_allowed(asking.user, asking.host->name, access, name)) return {};
+  return refused(queue_subject(name, asking.host->name), asking.user);
 }
 
 Broker::Inside::Outcome Broker::Inside::check_exclusive(const Channel& channel,

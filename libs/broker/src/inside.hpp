@@ -103,7 +103,6 @@ struct VirtualHost;
 struct Connection {
   ConnectionId id{};
   VirtualHost* host = nullptr;
-  std::string virtual_host;
   std::string user;
   bool has_credit = true;
   std::size_t held_bytes = 0;  ///< by its channels' transactions
@@ -170,9 +169,6 @@ constexpr BodyPosition provisional(std::size_t number) {
 /// Whether it is in the journal: neither provisional nor in memory only.
 constexpr bool is_in_journal(BodyPosition position) {
   return static_cast<std::uint64_t>(position) < provisional_bit;
-}
-constexpr std::uint32_t segment_of(BodyPosition position) {
-  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(position) >> 32U);
 }
 constexpr bool is_provisional(BodyPosition position) {
   return (static_cast<std::uint64_t>(position) >> 62U) == 1;

@@ -48,31 +48,27 @@ void QueueIndex::count_memory(Page& page) {
 }
 
 void QueueIndex::count_ready(Level& level, const Slot& slot, bool is_more) {
-  const auto number = static_cast<std::size_t>(&level - levels_.data());
-  const std::uint64_t bit = std::uint64_t{1} << (number % 64);
-  held_levels_[number / 64] &= ~bit;  // another may be the first now
-  if (is_more) {
-    ++ready_count_;
-    ready_bytes_ += slot.bytes;
-    ++level.ready_count;
-    ready_levels_[number / 64] |= bit;
-  } else {
-    --ready_count_;
-    ready_bytes_ -= slot.bytes;
-    if (--level.ready_count == 0) ready_levels_[number / 64] &= ~bit;
-  }
+  const std::uint64_t one = is_more ? 1 : std::numeric_limits<std::uint64_t>::max();
+  ready_count_ += one;
+  ready_bytes_ += one * slot.bytes;
+  level.ready_count += one;
+  note_ready(level);
 }
 
 void QueueIndex::count_page(Level& level, const WrittenPage& page, bool is_more) {
+  const std::uint64_t one = is_more ? 1 : std::numeric_limits<std::uint64_t>::max();
+  ready_count_ += one * page.count;
+  live_count_ += one * page.count;
+  level.ready_count += one * page.count;
+  level.live_count += one * page.count;
+  ready_bytes_ += one * page.body_bytes;
+  note_ready(level);
+}
+
+void QueueIndex::note_ready(const Level& level) {
   const auto number = static_cast<std::size_t>(&level - levels_.data());
   const std::uint64_t bit = std::uint64_t{1} << (number % 64);
-  held_levels_[number / 64] &= ~bit;
-  const std::uint64_t count = is_more ? page.count : 0 - std::uint64_t{page.count};
-  ready_count_ += count;
-  live_count_ += count;
-  level.ready_count += count;
-  level.live_count += count;
-  ready_bytes_ += is_more ? page.body_bytes : 0 - page.body_bytes;
+  held_levels_[number / 64] &= ~bit;  // another may be the first now
   if (level.ready_count > 0) {
     ready_levels_[number / 64] |= bit;
   } else {
@@ -548,7 +544,7 @@ void QueueIndex::write_out(EntryId id, QueueId queue, const PageRef& image) {
     if (written->first_sequence == 0) written->first_sequence = sequence;
     written->last_sequence = sequence;
     written->body_bytes += slot.bytes;
-    const auto segment = static_cast<std::uint32_t>(slot.position >> 32U);
+    const auto segment = segment_of(BodyPosition{slot.position});
     SegmentUse& use = segments.try_emplace(segment, SegmentUse{segment, 0, 0}).first->second;
     ++use.entry_count;
     use.body_bytes += slot.bytes;
@@ -617,7 +613,7 @@ std::vector<PageId> QueueIndex::missing_in(std::uint32_t segment) const {
     for (const auto& page : level.pages) {
       if (!page->written) continue;
       const bool is_there =
-          static_cast<std::uint64_t>(page->written->image.position) >> 32U == segment ||
+          segment_of(page->written->image.position) == segment ||
           std::ranges::binary_search(page->written->segments, segment, {}, &SegmentUse::segment);
       if (is_there) pages.push_back(id_of(*page));
     }

@@ -207,19 +207,21 @@ class QueueIndex {
   /// that are here.
   template <class See>
   void for_each_in(std::uint32_t segment, See see) {
-    const auto segment_of = [](std::uint64_t position) { return position >> 32U; };
     for (const Level& level : levels_) {
       for (Place at; at.page < level.pages.size(); ++at.page) {
         Page& page = *level.pages[at.page];
         if (page.written) continue;
-        if (segment < segment_of(page.lowest) || segment > segment_of(page.highest)) continue;
+        if (segment < segment_of(BodyPosition{page.lowest}) ||
+            segment > segment_of(BodyPosition{page.highest})) {
+          continue;
+        }
         // Entries have moved since, or left: so it is seen where they are now.
         forget_positions(page);
         for (at.slot = 0; at.slot < page.slots.size(); ++at.slot) {
           const Slot& slot = page.slots[at.slot];
           if (slot.is_removed) continue;
           note_position(page, slot.position);
-          if (segment_of(slot.position) == segment) see(entry_at(level, at));
+          if (segment_of(BodyPosition{slot.position}) == segment) see(entry_at(level, at));
         }
       }
     }
@@ -290,6 +292,8 @@ class QueueIndex {
   static PageId id_of(const Page& page) {
     return {page.priority, page.first_sequence, page.written->image};
   }
+  /// Its count of ready entries has changed.
+  void note_ready(const Level& level);
   void count_page(Level& level, const WrittenPage& page, bool is_more);
   void drop_written_page(Level& level, std::size_t page);
   bool has_counts(const Page& page) const;

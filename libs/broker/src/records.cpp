@@ -333,6 +333,11 @@ ContentPtr take_content(Source& source) {
 RecordType type_of(const Record& record) noexcept {
   return static_cast<RecordType>(record.index() + 1);
 }
+bool is_loose(const Record& record) noexcept {
+  return std::holds_alternative<RemoveRunsRecord>(record) ||
+         std::holds_alternative<DeliveryCountRecord>(record);
+}
+
 static_assert(std::is_same_v<std::variant_alternative_t<19, Record>, RemoveRunsRecord> &&
               static_cast<int>(RecordType::remove_runs) == 20);
 

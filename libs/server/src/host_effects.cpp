@@ -192,9 +192,7 @@ broker::Appended BrokerHost::Inside::hold(std::span<const broker::Record> record
     for (const BytesView part : unit_[i].parts) pronto::append(payload, part);
     held.types.push_back(unit_[i].type);
     held.payloads.push_back(std::move(payload));
-    held.is_loose =
-        held.is_loose && (std::holds_alternative<broker::RemoveRunsRecord>(records[i]) ||
-                          std::holds_alternative<broker::DeliveryCountRecord>(records[i]));
+    held.is_loose = held.is_loose && broker::is_loose(records[i]);
     if (const auto* body = std::get_if<broker::BodyRecord>(&records[i])) {
       const std::uint32_t holders = holders_[result.bodies.size()];
       // A copy that the cleaner made: what it is of stays where it is.

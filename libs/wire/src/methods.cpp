@@ -81,14 +81,6 @@ static_assert(detail::all_have_room<
                   boost::describe::describe_members<BasicDeliverView, boost::describe::mod_public>>,
               "it is written for each delivery");
 
-void detail::close_frame(Bytes& out, std::size_t start) {
-  constexpr std::size_t size_at = 3;
-  constexpr std::size_t payload_at = 7;
-  const auto size = std::byteswap(static_cast<std::uint32_t>(out.size() - start - payload_at));
-  std::memcpy(out.data() + start + size_at, &size, sizeof size);
-  out.push_back(frame_end);
-}
-
 std::string_view name_of(const Method& method) noexcept {
   return std::visit([](const auto& known) { return known.name; }, method);
 }

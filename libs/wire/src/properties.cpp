@@ -124,8 +124,7 @@ Result<ContentHeader, Fault> decode_content_header(BytesView payload) {
 
 namespace {
 
-void append_fixed_part(Bytes& out, std::uint16_t class_id, std::uint64_t body_bytes) {
-  Writer writer{out};
+void write_fixed_part(auto& writer, std::uint16_t class_id, std::uint64_t body_bytes) {
   writer.write(class_id);
   writer.write(std::uint16_t{0});
   writer.write(body_bytes);
@@ -136,7 +135,8 @@ constexpr std::size_t fixed_part_bytes = 12;
 }  // namespace
 
 void append_content_header(Bytes& out, const ContentHeader& header) {
-  append_fixed_part(out, header.class_id, header.body_bytes);
+  Writer writer{out};
+  write_fixed_part(writer, header.class_id, header.body_bytes);
   append_properties(out, header.properties);
 }
 
@@ -145,9 +145,7 @@ void append_content_header_frame(Bytes& out, std::uint16_t channel, BytesView en
   const std::size_t start = out.size();
   out.resize(start + frame_overhead_bytes + fixed_part_bytes + encoded_properties.size());
   RoomWriter writer{out.data() + start + frame_overhead_bytes - 1};
-  writer.write(basic_class_id);
-  writer.write(std::uint16_t{0});
-  writer.write(body_bytes);
+  write_fixed_part(writer, basic_class_id, body_bytes);
   writer.write(encoded_properties);
   detail::write_frame_around(out, start, writer, FrameType::header, channel);
 }

@@ -180,6 +180,8 @@ using Record =
                  MovedRecord, IndexPageRecord, WrittenPage, RemoveRunsRecord>;
 
 RecordType type_of(const Record& record) noexcept;
+/// Whether a crash may take it without harm: the message comes again, marked as such.
+bool is_loose(const Record& record) noexcept;
 
 /// Appends the payload to `out`, but not the body's bytes: they follow what was appended, and are
 /// `trailing_bytes(record)`, so that a body is copied only where it is written.

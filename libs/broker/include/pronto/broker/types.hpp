@@ -17,6 +17,10 @@ enum class QueueId : std::uint64_t {};
 /// Where a body lies: the journal's segment in the upper 32 bits, the offset in it below. The
 /// highest bit says that it is in memory only; the one below it is the engine's own.
 enum class BodyPosition : std::uint64_t {};
+/// Of a position in the journal.
+constexpr std::uint32_t segment_of(BodyPosition position) noexcept {
+  return static_cast<std::uint32_t>(static_cast<std::uint64_t>(position) >> 32U);
+}
 /// A count of units in the journal; `on_durable` tells up to where they are on stable storage.
 enum class JournalSequence : std::uint64_t {};
 /// A fetch under way.

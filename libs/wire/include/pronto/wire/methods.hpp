@@ -76,9 +76,6 @@ void append_method(Bytes& out, const M& method) {
 }
 
 namespace detail {
-/// Writes the size that was left open at `start` and the end octet.
-void close_frame(Bytes& out, std::size_t start);
-
 template <class M, class Members>
 inline constexpr bool all_have_room = false;
 template <class M, template <class...> class List, class... Fields>
@@ -103,9 +100,10 @@ void append_method_frame(Bytes& out, std::uint16_t channel, const M& method) {
     boost::mp11::mp_for_each<Members>([&](auto field) { writer.write(method.*field.pointer); });
     out.resize(detail::write_frame_around(out, start, writer, FrameType::method, channel));
   } else {
-    append_frame_start(out, FrameType::method, channel, 0);
+    out.resize(start + frame_overhead_bytes - 1);
     append_method(out, method);
-    detail::close_frame(out, start);
+    out.push_back(frame_end);
+    detail::write_frame_around(out, start, RoomWriter{&out.back()}, FrameType::method, channel);
   }
 }
 void append_method_frame(Bytes& out, std::uint16_t channel, const Method& method);
